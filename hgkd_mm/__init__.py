@@ -1,0 +1,9 @@
+"""H-GKD on the OpenMMLab stack: pretrain CNN students, transfer them, rank them."""
+
+from mmengine.config import utils as _config_utils
+
+__version__ = '0.1.0'
+
+# The maintained mmsegmentation release installs as `onedl-mmsegmentation`. With mmengine's own entry,
+# reading an `mmseg::` config would not find it and would pip-install the frozen upstream package.
+_config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
