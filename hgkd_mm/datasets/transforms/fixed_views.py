@@ -1,0 +1,62 @@
+"""A fixed set of augmented views per image, so that a teacher's tokens can be cached."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose
+
+from ...registry import TRANSFORMS
+
+
+@contextlib.contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed Python's, numpy's and torch's generators for the body, then put their states back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@TRANSFORMS.register_module()
+class FixedViews(BaseTransform):
+    """Apply random transforms as if each image had just ``num_views`` possible outcomes.
+
+    Features of a flipped or cropped image are not the flipped or cropped features, so a cached teacher needs
+    whole views that come back. Which view is shown is random; what a view looks like depends on ``seed``, the
+    sample and the view alone. Adds ``view_id = sample_idx * num_views + view``.
+
+    Args:
+        transforms: Transform configs, applied in order. Masks do not belong here: they may stay fresh.
+        num_views: Views per image.
+        seed: Seed of the views.
+    """
+
+    def __init__(self, transforms: list[dict], num_views: int = 1, seed: int = 0) -> None:
+        self.transforms = transforms
+        self.num_views = num_views
+        self.seed = seed
+        self.compose = Compose(transforms)
+
+    def transform(self, results: dict) -> dict:
+        """Draw a view, apply it, add key ``view_id``."""
+        view = np.random.randint(self.num_views)
+        index = results['sample_idx']
+        with seeded(self.seed, index, view):
+            results = self.compose(results)
+        results['view_id'] = index * self.num_views + view
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(transforms={self.transforms}, num_views={self.num_views}, seed={self.seed})'
+        )

@@ -1,0 +1,439 @@
+"""Write the result record of a training or test run."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size, master_only
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from pydantic import ValidationError
+
+from .. import __version__
+from ..errors import ConfigError, RecordError
+from ..leaderboard.record import Dataset, Protocol, Record, Task, explain, save_record
+from ..registry import HOOKS
+from ..transfer.checkpoint import load_checkpoint_file
+from ..utils import atomic_write, sha256_file
+
+# Evaluator's metric -> ours and the factor that makes it percent.
+SOURCES = {
+    'classification': {'accuracy/top1': ('top1', 1), 'accuracy/top5': ('top5', 1)},
+    'detection': {
+        'coco/bbox_mAP': ('box_AP', 100),
+        'coco/bbox_mAP_50': ('box_AP50', 100),
+        'coco/bbox_mAP_75': ('box_AP75', 100),
+        'coco/segm_mAP': ('mask_AP', 100),
+        'coco/segm_mAP_50': ('mask_AP50', 100),
+        'coco/segm_mAP_75': ('mask_AP75', 100),
+    },
+    'segmentation': {'mIoU': ('mIoU', 1), 'mAcc': ('mAcc', 1), 'aAcc': ('aAcc', 1)},
+}
+PACKAGES = (
+    'torch',
+    'onedl-mmengine',
+    'onedl-mmcv',
+    'onedl-mmpretrain',
+    'onedl-mmdetection',
+    'onedl-mmsegmentation',
+)
+MODEL_NAMES = {'ImageClassifier': 'classifier', 'MaskRCNN': 'Mask R-CNN', 'UPerHead': 'UperNet'}
+META_KEY = 'hgkd_result'  # our entry in a checkpoint's meta
+# Where a run writes and how it was started do not change what it computes.
+NOT_HASHED = ('work_dir', 'resume', 'load_from', 'launcher', 'filename')
+
+
+@HOOKS.register_module()
+class ResultHook(Hook):
+    """Collect the metrics of every validation and write ``<work_dir>/result.json`` at the end.
+
+    The record is written when training has finished its last epoch, with the metrics of that epoch
+    (never of the best one), or after a test run. The learning curve is kept in
+    ``<work_dir>/curve.json`` and goes on when training is resumed. Where the backbone's weights come
+    from is read from the ``meta`` of the file they were loaded from, and goes into every checkpoint,
+    so that a later test run knows it too.
+
+    Example::
+
+        custom_hooks = [
+            dict(
+                type='hgkd_mm.ResultHook',
+                task='classification',
+                dataset=dict(name='cutoutscenes'),
+                protocol=dict(recipe='fine-tune all layers', resolution=128),
+            )
+        ]
+
+    Args:
+        task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
+        dataset: Name, or fields of :class:`~hgkd_mm.leaderboard.record.Dataset`. What the
+            ``manifest.json`` in the validation data's folder (or one above it) says comes first.
+        protocol: Fields of :class:`~hgkd_mm.leaderboard.record.Protocol`; ``recipe`` and ``resolution``
+            are needed, epochs, iterations, batch size, optimizer and learning rate are read from the
+            config when left out.
+        chance: Chance level of the primary metric, percent. None: 100 / classes for classification,
+            else not stated.
+
+    Raises:
+        ConfigError: Unknown task or field.
+    """
+
+    # After the hooks that change the evaluated weights (EMA), before CheckpointHook.
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        task: str,
+        dataset: str | Mapping[str, Any],
+        protocol: Mapping[str, Any],
+        chance: float | None = None,
+    ) -> None:
+        if task not in get_args(Task):
+            raise ConfigError(f'ResultHook: task={task!r}, expected one of {list(get_args(Task))}')
+        self.task = task
+        self.dataset = {'name': dataset} if isinstance(dataset, str) else dict(dataset)
+        self.protocol = dict(protocol)
+        self.chance = chance
+        for option, fields, known, needed in (
+            ('dataset', self.dataset, Dataset.model_fields, {'name'}),
+            ('protocol', self.protocol, Protocol.model_fields, {'recipe', 'resolution'}),
+        ):
+            unknown, missing = set(fields) - set(known), needed - set(fields)
+            if unknown or missing:
+                raise ConfigError(
+                    f'ResultHook: {option} has unknown keys {sorted(unknown)} and lacks '
+                    f'{sorted(missing)}; it may have {list(known)}'
+                )
+        self.curve: list[dict[str, Any]] = []
+        self.provenance: dict[str, Any] | None = None  # what goes into checkpoints
+        self.training = False
+        self.clock = 0.0
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take over what a resumed checkpoint knows about its own beginnings."""
+        if runner._resume:
+            self.provenance = (checkpoint.get('meta') or {}).get(META_KEY)
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock and take up the curve of a resumed run."""
+        self.training = True
+        if self.provenance is None:
+            self.provenance = {
+                'pretraining': _foreign(runner) or read_pretraining(runner.cfg),
+                'config_sha256': config_sha256(runner.cfg),
+            }
+        resumed = runner.iter > 0
+        self.curve = _read_curve(Path(runner.work_dir), _epochs_done(runner)) if resumed else []
+        self.clock = time.monotonic() - (self.curve[-1]['wall_time_s'] if self.curve else 0.0)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Store where the first weights came from."""
+        if self.provenance is not None:
+            epochs = round(checkpoint['meta']['iter'] / len(runner.train_dataloader), 4)
+            checkpoint['meta'][META_KEY] = {**self.provenance, 'epochs': epochs}
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Add a point to the learning curve."""
+        if not self.training:
+            return
+        point = {
+            'epoch': _epochs_done(runner),
+            'metrics': self._percent(metrics or {}),
+            'wall_time_s': round(time.monotonic() - self.clock, 3),
+        }
+        self.curve = [p for p in self.curve if p['epoch'] < point['epoch']] + [point]
+        _write_curve(runner, self.curve)
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the record, if the training is complete."""
+        loop = runner.train_loop
+        if runner.iter < loop.max_iters:
+            print_log('training stopped early: no result.json', logger='current')
+        elif runner.val_loop is not None:
+            if not self.curve or self.curve[-1]['epoch'] < _epochs_done(runner):
+                # The validation interval left the last epoch out, or a run was stopped within it.
+                runner.val_loop.run()
+            self._write(runner, self.curve[-1]['metrics'], self.curve[-1]['wall_time_s'])
+        self.training = False
+
+    # -- test -------------------------------------------------------------------------------------
+
+    def before_test(self, runner: Runner) -> None:
+        """Start the clock; learn from the checkpoint where its weights came from."""
+        self.clock = time.monotonic()
+        if self.provenance is None and runner._load_from:
+            meta = load_checkpoint_file(runner._load_from).get('meta') or {}
+            self.provenance = meta.get(META_KEY)
+            if self.provenance is not None:
+                folder = Path(runner._load_from).parent
+                self.curve = _read_curve(folder, self.provenance['epochs'])
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write the record of a test run."""
+        seconds = time.monotonic() - self.clock
+        if self.curve:  # the training's time is what matters of the two
+            seconds = self.curve[-1]['wall_time_s']
+        self._write(runner, self._percent(metrics or {}), seconds)
+
+    # -- the record -------------------------------------------------------------------------------
+
+    def _percent(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Translate an evaluator's metrics; COCO's -1 (nothing to evaluate) is left out."""
+        found = {
+            name: round(float(metrics[source]) * factor, 4)
+            for source, (name, factor) in SOURCES[self.task].items()
+            if source in metrics and float(metrics[source]) >= 0
+        }
+        primary = next(iter(SOURCES[self.task]))
+        if primary not in metrics:
+            raise RecordError(
+                f'ResultHook: the evaluation gave {sorted(metrics)}, but {self.task} needs '
+                f'{primary!r}; set val_evaluator/test_evaluator accordingly'
+            )
+        return found
+
+    @master_only
+    def _write(self, runner: Runner, metrics: dict[str, float], seconds: float) -> None:
+        path = Path(runner.work_dir) / 'result.json'
+        provenance = self.provenance or {
+            # A checkpoint that no ResultHook watched over: saying "from scratch" would be a guess.
+            'pretraining': {'method': 'unknown'},
+            'config_sha256': config_sha256(runner.cfg),
+        }
+        manifest = _read_manifest(runner.cfg)
+        dataset = {**self.dataset, **_dataset_facts(manifest)}  # the data itself knows best
+        protocol = {**_protocol_facts(runner.cfg), **self.protocol}
+        if provenance.get('epochs') and not runner.iter:
+            protocol['epochs'] = provenance['epochs']  # of the tested checkpoint, not of the plan
+        elif runner.iter:
+            protocol.setdefault('epochs', _epochs_done(runner))
+        chance = self.chance
+        if chance is None and self.task == 'classification' and manifest.get('classes'):
+            chance = round(100 / len(manifest['classes']), 4)
+        images = dataset.get('num_train')
+        fields = {
+            'task': self.task,
+            'dataset': dataset,
+            'metrics': metrics,
+            'chance': chance,
+            'protocol': protocol,
+            'budget': {
+                'finetuning_images': round(images * protocol['epochs'])
+                if images and protocol.get('epochs')
+                else None
+            },
+            'pretraining': provenance['pretraining'],
+            'model': _describe_model(runner),
+            'curve': [{k: p[k] for k in ('epoch', 'metrics')} for p in self.curve],
+            'cost': {
+                'wall_time_s': round(seconds, 3),
+                'device': _device(),
+                'threads': torch.get_num_threads(),
+            },
+            'code': {'version': __version__, 'commit': _commit()},
+            'config_sha256': provenance['config_sha256'],
+            'seed': runner.seed,
+            'environment': {
+                'python': platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in PACKAGES},
+            },
+            'created': datetime.now(timezone.utc).replace(microsecond=0),
+        }
+        try:
+            record = Record.model_validate(fields)
+        except ValidationError as error:
+            raise RecordError(f'{path}: not written: {explain(error)}') from None
+        save_record(record, path)
+        print_log(f'result: {path}: {metrics}', logger='current')
+
+
+def read_pretraining(cfg: Config) -> dict[str, Any] | None:
+    """Tell where the backbone's first weights come from.
+
+    Args:
+        cfg: A config; ``pretrained``, or else ``model.backbone.init_cfg.checkpoint``, names the file.
+
+    Returns:
+        Fields of :class:`~hgkd_mm.leaderboard.record.Pretraining`, or None for training from scratch.
+    """
+    source = cfg.get('pretrained')
+    if source is None:
+        init = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
+        # A list of initializers holds at most one that reads a file.
+        options = init if isinstance(init, list) else [init]
+        source = next((o['checkpoint'] for o in options if o and o.get('checkpoint')), None)
+    if source is None:
+        return None
+    path = Path(source).expanduser()
+    if not path.is_file():
+        return {'method': source}  # torchvision://resnet50, open-mmlab://...
+    meta = load_checkpoint_file(path).get('meta') or {}
+    teacher = meta.get('teacher') or {}
+    if isinstance(teacher, str):
+        teacher = {'name': teacher}
+    weights = teacher.get('weights')
+    sha256 = teacher.get('sha256')
+    if sha256 is None and weights and Path(weights).is_file():
+        sha256 = sha256_file(weights)
+    return {
+        'method': str(meta.get('method') or 'unknown').rpartition('.')[2],
+        'teacher': teacher.get('name') or (Path(weights).stem if weights else teacher.get('type')),
+        'teacher_sha256': sha256,
+        'teacher_layer': teacher.get('layer'),
+        'epochs': meta.get('epochs'),
+        'mask_ratio': meta.get('mask_ratio'),
+        'seed': meta.get('seed'),
+        'backbone_sha256': sha256_file(path),
+    }
+
+
+def config_sha256(cfg: Config) -> str:
+    """Hash a config without the options that only say where and how the run is started."""
+    content = {key: value for key, value in cfg.to_dict().items() if key not in NOT_HASHED}
+    return _sha256_of(content)
+
+
+def _sha256_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _foreign(runner: Runner) -> dict[str, Any] | None:
+    """Tell of a whole-model checkpoint that training starts from (``load_from`` without resume)."""
+    if not runner._load_from or runner._resume:
+        return None
+    path = Path(runner._load_from)
+    facts = {'method': f'checkpoint {path.name}'}
+    return {**facts, 'backbone_sha256': sha256_file(path)} if path.is_file() else facts
+
+
+def _epochs_done(runner: Runner) -> float:
+    """Count the epochs trained; iteration-based training has fractions of them."""
+    batches = len(runner.train_dataloader)
+    return round(runner.iter / batches, 4) if batches else float(runner.epoch)
+
+
+def _read_curve(folder: Path, until: float) -> list[dict[str, Any]]:
+    """Read a run's curve up to the epoch of the checkpoint which is resumed or tested."""
+    path = folder / 'curve.json'
+    if not path.is_file():
+        return []
+    try:
+        return [point for point in json.loads(path.read_text()) if point['epoch'] <= until]
+    except (ValueError, KeyError, TypeError):
+        raise RecordError(
+            f'{path}: not a learning curve; remove it and resume, or train again'
+        ) from None
+
+
+@master_only
+def _write_curve(runner: Runner, curve: list[dict[str, Any]]) -> None:
+    with atomic_write(Path(runner.work_dir) / 'curve.json') as temporary:
+        temporary.write_text(json.dumps(curve, indent=1) + '\n')
+
+
+def _innermost(dataset: Any) -> Mapping[str, Any]:
+    """Unwrap RepeatDataset and the like."""
+    while isinstance(dataset, Mapping) and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset if isinstance(dataset, Mapping) else {}
+
+
+def _read_manifest(cfg: Config) -> dict[str, Any]:
+    """Read the manifest.json of the evaluated data; empty when the data has none."""
+    loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}
+    root = _innermost(loader.get('dataset') or {}).get('data_root')
+    if not root:
+        return {}
+    for folder in [Path(root), *list(Path(root).parents)[:3]]:
+        path = folder / 'manifest.json'
+        if path.is_file():
+            try:
+                return dict(json.loads(path.read_text(encoding='utf-8')))
+            except (ValueError, TypeError) as error:
+                raise RecordError(f'{path}: not a data set manifest: {error}') from None
+    return {}
+
+
+def _dataset_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    if not manifest:
+        return {}
+    counts = manifest.get('counts') or {}
+    facts = {
+        'version': str(manifest['version']) if 'version' in manifest else None,
+        'fold': manifest.get('fold'),
+        'sha256': _sha256_of(manifest),
+        'num_train': counts.get('train'),
+        'num_val': counts.get('val'),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _protocol_facts(cfg: Config) -> dict[str, Any]:
+    """Read from the config what the protocol needs and a person need not repeat."""
+    loop = cfg.get('train_cfg') or {}
+    wrapper = cfg.get('optim_wrapper') or {}
+    optimizer = wrapper.get('optimizer') or {}
+    batch_size = (cfg.get('train_dataloader') or {}).get('batch_size')
+    facts = {
+        'epochs': loop.get('max_epochs'),
+        'iterations': loop.get('max_iters'),
+        'batch_size': batch_size and batch_size * get_world_size(),
+        'optimizer': optimizer.get('type'),
+        'lr': optimizer.get('lr'),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _describe_model(runner: Runner) -> dict[str, Any]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    backbone = (runner.cfg.get('model') or {}).get('backbone') or {}
+    name = str(backbone.get('type', type(model).__name__)).rpartition('.')[2]
+    if backbone.get('depth'):
+        name += f'-{backbone["depth"]}'
+    width = backbone.get('base_channels')
+    if width and width != 64:  # 64 is the published width
+        name += f' (width {width})'
+    kind = type(model).__name__
+    if kind == 'EncoderDecoder':  # mmseg has one class for all; the head tells them apart
+        kind = type(model.decode_head).__name__
+    return {
+        'name': MODEL_NAMES.get(kind, kind),
+        'backbone': name,
+        'params': sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'CPU {names[0]}' if names else f'CPU {platform.machine()}'
+
+
+def _commit() -> str | None:
+    """Return the git commit of the code when it runs from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / '.git').exists():
+        return None
+    try:
+        done = subprocess.run(
+            ['git', '-C', str(root), 'rev-parse', 'HEAD'], capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

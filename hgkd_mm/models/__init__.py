@@ -1,0 +1,18 @@
+"""H-GKD, its baselines, and what they are made of."""
+
+from .decoder import UNetDecoder
+from .dense_distillation import DenseDistillation
+from .heads import PixelReconstructionHead, TokenDistillationHead
+from .hgkd import HGKD
+from .spark import SparK
+from .teachers import ViTTeacher
+
+__all__ = [
+    'HGKD',
+    'DenseDistillation',
+    'PixelReconstructionHead',
+    'SparK',
+    'TokenDistillationHead',
+    'UNetDecoder',
+    'ViTTeacher',
+]

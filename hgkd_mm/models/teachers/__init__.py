@@ -1,0 +1,5 @@
+"""Frozen teachers."""
+
+from .vit_teacher import ViTTeacher
+
+__all__ = ['ViTTeacher']
