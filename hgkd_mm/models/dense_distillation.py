@@ -1,15 +1,14 @@
 """Feature distillation without masking: the baseline that shows what masking is worth."""
 
-from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
-from .hgkd import teacher_tokens_of
+from .student import Student, teacher_tokens_of
 
 
 @MODELS.register_module()
-class DenseDistillation(BaseSelfSupervisor):
+class DenseDistillation(Student):
     """The student sees the whole image and predicts the teacher's tokens, with H-GKD's decoder and head."""
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:

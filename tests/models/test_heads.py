@@ -1,0 +1,89 @@
+"""Targets and losses of the heads."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.models import PixelReconstructionHead, TokenDistillationHead
+from hgkd_mm.models.heads import patchify
+from hgkd_mm.sparse import PatchMask
+
+
+def mask_of(*rows) -> PatchMask:
+    return PatchMask(torch.tensor([rows], dtype=torch.bool), 32)
+
+
+def test_targets_are_layer_normalised_then_standardised_per_channel():
+    tokens = torch.randn(3, 16, 4, 4) * torch.arange(1, 17).view(1, -1, 1, 1) + 5
+    target = TokenDistillationHead(8, 16).targets(tokens)
+    torch.testing.assert_close(target.mean(0), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(target.var(0, unbiased=False), torch.ones(16), atol=1e-3, rtol=0)
+    naive = F.layer_norm(tokens.permute(0, 2, 3, 1).reshape(-1, 16), (16,))
+    naive = (naive - naive.mean(0)) / (naive.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(target, naive, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('distance', ['smooth_l1', 'mse', 'cosine'])
+def test_loss_equals_a_loop_over_positions(distance):
+    torch.manual_seed(0)
+    head = TokenDistillationHead(8, 16, 2, distance, masked_weight=2.0, visible_weight=0.5)
+    decoded, tokens = torch.randn(1, 8, 8, 8), torch.randn(1, 16, 4, 4)
+    mask = mask_of([1, 0], [0, 0])
+    losses = head.loss(decoded, tokens, mask)
+    head.train()
+    prediction = head.predict(decoded, (4, 4)).detach()
+    target = head.targets(tokens).view(1, 4, 4, 16)
+    values = {'masked': [], 'visible': []}
+    for y in range(4):
+        for x in range(4):
+            p, t = prediction[0, :, y, x], target[0, y, x]
+            value = {
+                'smooth_l1': lambda p, t: F.smooth_l1_loss(p, t),
+                'mse': lambda p, t: ((p - t) ** 2).mean(),
+                'cosine': lambda p, t: 1 - p @ t / p.norm() / t.norm(),
+            }[distance](p, t)
+            values['visible' if y < 2 and x < 2 else 'masked'].append(value)
+    torch.testing.assert_close(losses['loss_masked'].detach(), 2 * torch.stack(values['masked']).mean())
+    torch.testing.assert_close(losses['loss_visible'].detach(), 0.5 * torch.stack(values['visible']).mean())
+
+
+def test_without_a_mask_every_position_is_visible():
+    head = TokenDistillationHead(8, 16)
+    losses = head.loss(torch.randn(2, 8, 4, 4), torch.randn(2, 16, 4, 4), None)
+    assert set(losses) == {'loss_visible', 'explained_variance_visible'}
+
+
+def test_a_weight_of_zero_drops_the_term_and_distribution_adds_one():
+    head = TokenDistillationHead(8, 16, visible_weight=0, distribution_weight=0.1)
+    losses = head.loss(torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 1]))
+    assert {key for key in losses if key.startswith('loss')} == {'loss_masked', 'loss_distribution'}
+
+
+def test_teacher_tokens_get_no_gradient():
+    tokens = torch.randn(1, 16, 4, 4, requires_grad=True)
+    losses = TokenDistillationHead(8, 16).loss(torch.randn(1, 8, 4, 4), tokens, None)
+    losses['loss_visible'].backward()
+    assert tokens.grad is None
+
+
+def test_unknown_distance_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'l3'.*smooth_l1, mse, cosine"):
+        TokenDistillationHead(8, 16, distance='l3')
+
+
+def test_pixel_loss_counts_hidden_patches_alone_and_is_zero_for_their_normalised_pixels():
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 64, 64)
+    mask = mask_of([1, 0], [0, 1])
+    head = PixelReconstructionHead(48, stride=4)
+    torch.nn.init.zeros_(head.projection.bias)
+    head.projection.weight.data = torch.eye(48)[:, :, None, None]
+    patches = patchify(images, 32)
+    patches = (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    target = patches.view(1, 2, 2, 3, 32, 32).permute(0, 3, 1, 4, 2, 5).reshape(1, 3, 64, 64)
+    decoded = F.pixel_unshuffle(target, 4)
+    assert head.loss(decoded, images, mask)['loss'].item() < 1e-10
+    wrong_where_seen = decoded.masked_fill(mask.grid(16, 16), 7)
+    assert head.loss(wrong_where_seen, images, mask)['loss'].item() < 1e-10
+    assert head.loss(torch.zeros_like(decoded), images, mask)['loss'].item() == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,118 @@
+"""The three algorithms as models of mmengine."""
+
+import copy
+
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from hgkd_mm.errors import ConfigError, MaskError
+from hgkd_mm.registry import MODELS
+
+
+def model_cfg(kind: str = 'HGKD', **kwargs) -> dict:
+    head = dict(type='TokenDistillationHead', in_channels=8, embed_dims=16, downsample=4)
+    if kind == 'SparK':
+        head = dict(type='PixelReconstructionHead', in_channels=8)
+    backbone = dict(
+        type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3)
+    )
+    neck = dict(type='UNetDecoder', in_channels=[8, 16, 32, 64], channels=[8, 8, 16, 16])
+    preprocessor = dict(type='mmpretrain.SelfSupDataPreprocessor', mean=[124, 116, 104], std=[58, 57, 57])
+    return dict(type=kind, backbone=backbone, neck=neck, head=head, data_preprocessor=preprocessor, **kwargs)
+
+
+def batch(size: int = 2, masked: bool = True, tokens: bool = True):
+    torch.manual_seed(0)
+    images = torch.randn(size, 3, 128, 128)
+    samples = []
+    for _ in range(size):
+        sample = DataSample()
+        if masked:
+            sample.set_field((torch.arange(16) % 3 == 0).view(4, 4), 'visible')
+        if tokens:
+            sample.set_field(torch.randn(16, 8, 8), 'teacher_tokens')
+        samples.append(sample)
+    return images, samples
+
+
+def total(losses: dict) -> torch.Tensor:
+    return sum(value for key, value in losses.items() if 'loss' in key)
+
+
+@pytest.mark.parametrize('kind', ['HGKD', 'SparK', 'DenseDistillation'])
+def test_every_parameter_learns(kind):
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg(kind))
+    total(model.loss(*batch())).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == (['neck.mask_tokens.%d' % i for i in range(4)] if kind == 'DenseDistillation' else [])
+
+
+@pytest.mark.parametrize('kind', ['HGKD', 'SparK'])
+def test_backends_give_the_same_losses(kind):
+    torch.manual_seed(0)
+    packed = MODELS.build(model_cfg(kind)).double()
+    masked = MODELS.build(model_cfg(kind, sparse_backend='masked')).double()
+    masked.load_state_dict(packed.state_dict())
+    images, samples = batch()
+    one, other = (m.loss(images.double(), samples) for m in (packed, masked))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, other[key], rtol=1e-6, atol=1e-6)
+
+
+def test_hidden_pixels_do_not_change_the_loss_of_hgkd():
+    model = MODELS.build(model_cfg())
+    model.train(False)
+    images, samples = batch()
+    hidden = ~samples[0].visible.repeat_interleave(32, 0).repeat_interleave(32, 1)
+    changed = images.masked_fill(hidden, 50.0)
+    assert torch.equal(total(model.loss(images, samples)), total(model.loss(changed, samples)))
+
+
+def test_the_backbone_keeps_plain_keys_and_no_teacher_is_in_the_state():
+    keys = set(MODELS.build(model_cfg()).state_dict())
+    assert {'backbone.conv1.weight', 'backbone.layer4.1.bn2.running_var'} <= keys
+    assert {key.split('.')[0] for key in keys} == {'backbone', 'neck', 'head'}
+
+
+def test_overfitting_one_batch_explains_the_hidden_tokens():
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg())
+    images, samples = batch(4)
+    images = images * 0 + torch.randn(4, 3, 1, 1)  # four distinguishable images
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    history = []
+    for _ in range(60):
+        losses = model.loss(images, samples)
+        optimizer.zero_grad()
+        total(losses).backward()
+        optimizer.step()
+        history.append(losses)
+    assert total(history[-1]) < 0.7 * total(history[0])
+    assert history[-1]['explained_variance_masked'] > 0.2 > history[0]['explained_variance_masked']
+
+
+def test_a_copy_of_the_model_has_its_own_mask_state():
+    model = MODELS.build(model_cfg())
+    twin = copy.deepcopy(model)
+    assert twin.sparse_forward.backbone is twin.backbone
+    assert twin.sparse_forward.context is not model.sparse_forward.context
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(masked=False), 'RandomPatchMask'), (dict(tokens=False), 'TeacherHook')],
+)
+def test_what_the_config_forgot_is_named(kwargs, message):
+    model = MODELS.build(model_cfg())
+    with pytest.raises(ConfigError, match=message):
+        model.loss(*batch(**kwargs))
+
+
+def test_a_mask_drawn_for_another_size_is_refused():
+    model = MODELS.build(model_cfg())
+    images, samples = batch()
+    with pytest.raises(MaskError, match='4x4 patches of 32 px'):
+        model.loss(images[..., :96], samples)
