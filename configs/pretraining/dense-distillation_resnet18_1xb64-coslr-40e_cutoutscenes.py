@@ -1,4 +1,8 @@
 # Distillation of the same teacher into the same student without masking.
 _base_ = ['hgkd_resnet18_1xb64-coslr-40e_cutoutscenes.py']
 
-model = dict(type='DenseDistillation')
+model = dict(
+    _delete_=True,
+    type='DenseDistillation',
+    **{key: _base_.model[key] for key in ('backbone', 'neck', 'head', 'data_preprocessor')},
+)

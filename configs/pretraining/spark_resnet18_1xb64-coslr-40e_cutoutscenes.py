@@ -5,5 +5,4 @@ model = dict(
     type='SparK',
     head=dict(_delete_=True, type='PixelReconstructionHead', in_channels=16, stride=4, patch_size=32),
 )
-_hgkd_hooks = {{_base_.custom_hooks}}
-custom_hooks = [hook for hook in _hgkd_hooks if hook['type'] != 'TeacherHook']
+custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'TeacherHook']

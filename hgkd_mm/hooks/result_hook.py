@@ -60,9 +60,9 @@ class ResultHook(Hook):
 
     The record is written when training has finished its last epoch, with the metrics of that epoch
     (never of the best one), or after a test run. The learning curve is kept in
-    ``<work_dir>/curve.json`` and goes on when training is resumed. Where the backbone's weights come
-    from is read from the ``meta`` of the file they were loaded from, and goes into every checkpoint,
-    so that a later test run knows it too.
+    ``<work_dir>/curve.json`` and goes on when training is resumed. Where the backbone's weights
+    come from is read from the ``meta`` of the file they were loaded from, and goes into every
+    checkpoint, so that a later test run knows it too.
 
     Example::
 
@@ -79,9 +79,9 @@ class ResultHook(Hook):
         task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
         dataset: Name, or fields of :class:`~hgkd_mm.leaderboard.record.Dataset`. What the
             ``manifest.json`` in the validation data's folder (or one above it) says comes first.
-        protocol: Fields of :class:`~hgkd_mm.leaderboard.record.Protocol`; ``recipe`` and ``resolution``
-            are needed, epochs, iterations, batch size, optimizer and learning rate are read from the
-            config when left out.
+        protocol: Fields of :class:`~hgkd_mm.leaderboard.record.Protocol`; ``recipe`` and
+            ``resolution`` are needed; epochs, iterations, batch size, optimizer and learning rate
+            are read from the config when left out.
         chance: Chance level of the primary metric, percent. None: 100 / classes for classification,
             else not stated.
 
@@ -264,10 +264,10 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
     """Tell where the backbone's first weights come from.
 
     Args:
-        cfg: A config; ``pretrained``, or else ``model.backbone.init_cfg.checkpoint``, names the file.
+        cfg: Its ``pretrained``, or else ``model.backbone.init_cfg.checkpoint``, names the file.
 
     Returns:
-        Fields of :class:`~hgkd_mm.leaderboard.record.Pretraining`, or None for training from scratch.
+        Fields of :class:`~hgkd_mm.leaderboard.record.Pretraining`; None for from scratch.
     """
     source = cfg.get('pretrained')
     if source is None:
@@ -432,7 +432,10 @@ def _commit() -> str | None:
         return None
     try:
         done = subprocess.run(
-            ['git', '-C', str(root), 'rev-parse', 'HEAD'], capture_output=True, text=True, check=False
+            ['git', '-C', str(root), 'rev-parse', 'HEAD'],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:  # no git on this machine
         return None

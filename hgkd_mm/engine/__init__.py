@@ -1,0 +1,8 @@
+"""Training and evaluation entry points, common to all frameworks."""
+
+from .config import check_data, load_config
+from .optim import AutocastOptimWrapper
+from .test import test
+from .train import train
+
+__all__ = ['AutocastOptimWrapper', 'check_data', 'load_config', 'test', 'train']

@@ -1,0 +1,87 @@
+"""What training and testing share: options, device-dependent defaults, building of the runner."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..errors import ConfigError, HGKDError
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options which ``tools/train.py`` and ``tools/test.py`` have in common."""
+    parser.add_argument(
+        'config', help='config file: classification, detection, segmentation or pretraining'
+    )
+    parser.add_argument(
+        '--work-dir', help='folder for logs, checkpoints and results; default: work_dirs/CONFIG'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change settings, e.g. width=64 train_cfg.max_epochs=5 data_root=data/other',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run are started',
+    )
+    # torch.distributed.launch passes it; mmengine reads the environment variable
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def prepare(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply the common options and make the config fit this machine; changes it in place."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    if not torch.cuda.is_available() and args.launcher != 'none':
+        cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})['backend'] = 'gloo'
+    for name in _LOADERS:
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if cfg.get('default_scope') == 'mmpretrain':
+            # mmpretrain's own entry script does this: its preprocessors take stacked images
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        # PyTorch refuses persistent workers when there are none
+        loader.persistent_workers = loader.get('num_workers', 0) > 0
+
+
+@contextmanager
+def build_errors(config: str) -> Iterator[None]:
+    """Turn mmengine's errors about wrong arguments and unknown classes into :class:`ConfigError`."""
+    try:
+        yield
+    except HGKDError:
+        raise
+    except Exception as error:
+        text = str(error.args[0] if error.args else error)
+        if re.search(
+            r'class `?\w+`? in \S+:|is not in the .* registry|unexpected keyword argument', text
+        ):
+            raise ConfigError(f'config {config}: {text}') from error
+        raise
+
+
+def build_runner(cfg: Config, config: str) -> Runner:
+    """Build the runner a config asks for; wrong names and arguments are a :class:`ConfigError`."""
+    with build_errors(config):
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

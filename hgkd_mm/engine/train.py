@@ -1,0 +1,138 @@
+"""Training of any config of the three frameworks and of pretraining: the logic of ``tools/train.py``."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import find_latest_checkpoint
+
+from ..errors import ConfigError, WeightsError
+from ..transfer import apply_pretrained, load_checkpoint_file
+from .common import add_common_options, build_errors, build_runner, prepare
+from .config import check_data, load_config
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line of ``tools/train.py``."""
+    parser = argparse.ArgumentParser(description='Train a model: pretraining or a downstream task.')
+    add_common_options(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a value from the newest one in the work dir, if any',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on CPUs')
+    parser.add_argument('--seed', type=int, help='same as --cfg-options randomness.seed=SEED')
+    return parser.parse_args(argv)
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """Train as the command line says; does nothing when a resumed run is complete already.
+
+    Args:
+        argv: Arguments; None takes the process's.
+
+    Raises:
+        HGKDError: A file, key or option is wrong; the message names it.
+    """
+    args = parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    prepare(cfg, args)
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = args.seed
+    if args.amp:
+        enable_amp(cfg)
+    checkpoint = find_checkpoint(cfg, args.resume)
+    if checkpoint is not None and is_complete(cfg, checkpoint):
+        print(f'{cfg.work_dir}: already complete ({checkpoint}), nothing to do')
+        return
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    if checkpoint is None:
+        apply_pretrained(cfg)
+    else:
+        # the checkpoint holds the whole model: what it once started from need not exist any more
+        cfg.resume, cfg.load_from = True, checkpoint
+    runner = build_runner(cfg, args.config)
+    with build_errors(args.config):
+        runner.train()
+
+
+def enable_amp(cfg: Config) -> None:
+    """Switch on mixed precision: bfloat16 autocast on CPUs, float16 with loss scaling elsewhere.
+
+    Raises:
+        ConfigError: The config's model or optimizer wrapper cannot do it.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        raise ConfigError('--amp: the config has no optim_wrapper')
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ConfigError(f'--amp: optim_wrapper.type is {wrapper.type}, expected OptimWrapper')
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    if cfg.get('default_scope') == 'mmdet':
+        raise ConfigError(
+            "--amp: mmcv's NMS knows no bfloat16 on CPUs; train detectors there without --amp"
+        )
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        print_log(
+            '--amp: this CPU has no bfloat16 instructions and emulates them: expect it to be much slower',
+            logger='current',
+            level=logging.WARNING,
+        )
+    wrapper.type = 'hgkd_mm.AutocastOptimWrapper'
+    wrapper.pop('loss_scale', None)
+
+
+def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
+    """Say which checkpoint to go on from.
+
+    Args:
+        cfg: The config, with its ``work_dir``.
+        resume: None, ``'auto'`` or a path.
+
+    Returns:
+        A path, or None to start from the beginning.
+
+    Raises:
+        WeightsError: The checkpoint does not exist.
+    """
+    if resume is None and not cfg.get('resume'):
+        return None
+    if resume in (None, 'auto'):
+        resume = cfg.get('load_from') if resume is None else None
+        resume = resume or find_latest_checkpoint(cfg.work_dir)
+        if not resume:  # nothing was written yet
+            return None
+        if (
+            not Path(resume).is_file()
+            and (beside := Path(cfg.work_dir, Path(resume).name)).is_file()
+        ):
+            resume = str(beside)  # the work dir was moved
+    if not Path(resume).is_file():
+        raise WeightsError(
+            f'--resume: checkpoint {resume} does not exist. Give an existing one, or --resume alone '
+            f'for the newest in {cfg.work_dir}, or leave it out to start again'
+        )
+    return resume
+
+
+def is_complete(cfg: Config, checkpoint: str) -> bool:
+    """Say whether a checkpoint is the last one of the schedule in the config."""
+    loop = cfg.get('train_cfg') or {}
+    meta = load_checkpoint_file(checkpoint).get('meta') or {}
+    if 'iter' not in meta:
+        raise WeightsError(
+            f'{checkpoint} has no iteration to go on from: it holds weights only. Use pretrained= for those'
+        )
+    if loop.get('max_iters') is not None:
+        return meta['iter'] >= loop['max_iters']
+    return loop.get('max_epochs') is not None and meta.get('epoch', 0) >= loop['max_epochs']

@@ -1,0 +1,1 @@
+"""Result records, and the leaderboard built from them and nothing else."""

@@ -1,0 +1,215 @@
+"""The result record: what one evaluation measured, and under which protocol.
+
+A record is one JSON file, ``result.json``. The leaderboard is built from these files and
+nothing else, so a record carries everything that a fair comparison needs.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import RecordError
+from ..utils import atomic_write
+
+Task = Literal['classification', 'detection', 'segmentation']
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r'^[0-9a-f]{64}$')]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Metric(NamedTuple):
+    """How a metric is shown. All metrics are percentages, higher is better."""
+
+    label: str
+    shown: bool  # has a column in the tables
+
+
+METRICS: dict[str, dict[str, Metric]] = {
+    # The first of each task is its primary metric: rows are ranked by it.
+    'classification': {'top1': Metric('top-1 %', True), 'top5': Metric('top-5 %', False)},
+    'detection': {
+        'box_AP': Metric('box AP %', True),
+        'mask_AP': Metric('mask AP %', True),
+        'box_AP50': Metric('box AP50 %', False),
+        'box_AP75': Metric('box AP75 %', False),
+        'mask_AP50': Metric('mask AP50 %', False),
+        'mask_AP75': Metric('mask AP75 %', False),
+    },
+    'segmentation': {
+        'mIoU': Metric('mIoU %', True),
+        'mAcc': Metric('mean class accuracy %', False),
+        'aAcc': Metric('pixel accuracy %', False),
+    },
+}
+
+
+def primary_metric(task: str) -> str:
+    """Return the name of the metric which ranks the rows of a task."""
+    return next(iter(METRICS[task]))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra='forbid', allow_inf_nan=False, strict=True, frozen=True)
+
+
+class Dataset(_Part):
+    """What was trained and evaluated on. ``sha256`` is over the data set's manifest of contents."""
+
+    name: str
+    version: str | None = None
+    fold: Count | None = None
+    sha256: Sha256 | None = None
+    num_train: Count | None = None
+    num_val: Count | None = None
+
+
+class Protocol(_Part):
+    """How the network was trained and evaluated; rows are compared only when this is equal.
+
+    ``resolution`` is in pixels (a side, or a range like ``'640-800'``), ``batch_size`` is over all
+    devices.
+    """
+
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)]
+    resolution: Annotated[int, Field(gt=0)] | str
+    recipe: str
+    iterations: Count | None = None
+    optimizer: str | None = None
+    lr: Annotated[float, Field(gt=0)] | None = None
+    schedule: str | None = None
+    augmentation: str | None = None
+    precision: str | None = None
+
+
+class Budget(_Part):
+    """Images that went through the student: epochs times the size of the training set."""
+
+    finetuning_images: Count | None = None
+    pretraining_images: Count | None = None
+
+
+class Pretraining(_Part):
+    """Where the backbone's first weights came from. A record without it is "from scratch"."""
+
+    method: str
+    teacher: str | None = None
+    teacher_sha256: Sha256 | None = None
+    teacher_layer: Count | None = None
+    epochs: Annotated[float, Field(ge=0)] | None = None
+    mask_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: int | None = None
+    backbone_sha256: Sha256 | None = None
+
+
+class Model(_Part):
+    """The evaluated network; ``params`` counts all its parameters."""
+
+    name: str
+    backbone: str
+    params: Count
+
+
+class CurvePoint(_Part):
+    """Validation metrics after ``epoch`` epochs of training."""
+
+    epoch: Annotated[float, Field(ge=0)]
+    metrics: dict[str, Percent]
+
+
+class Cost(_Part):
+    """Training and validation time, in seconds, and the device it is for."""
+
+    wall_time_s: Annotated[float, Field(ge=0)]
+    device: str
+    threads: Annotated[int, Field(ge=1)]
+
+
+class Code(_Part):
+    """Version of hgkd_mm and, in a checkout, its git commit."""
+
+    version: str
+    commit: str | None = None
+
+
+class Record(_Part):
+    """One evaluation. Metrics are those of the last epoch, never of the best one."""
+
+    schema_version: Literal[1] = 1
+    task: Task
+    dataset: Dataset
+    metrics: dict[str, Percent]
+    chance: Percent | None = None
+    protocol: Protocol
+    budget: Budget
+    pretraining: Pretraining | None
+    model: Model
+    curve: list[CurvePoint]
+    cost: Cost
+    code: Code
+    config_sha256: Sha256
+    seed: int
+    environment: dict[str, str]
+    created: AwareDatetime
+
+    @model_validator(mode='after')
+    def _metrics_belong_to_the_task(self) -> 'Record':
+        allowed = METRICS[self.task]
+        for where, metrics in [('metrics', self.metrics)] + [
+            (f'curve.{i}.metrics', point.metrics) for i, point in enumerate(self.curve)
+        ]:
+            unknown = set(metrics) - set(allowed)
+            if unknown:
+                raise ValueError(
+                    f'{where}: {sorted(unknown)} not among the metrics of {self.task}: '
+                    f'{list(allowed)}'
+                )
+            if primary_metric(self.task) not in metrics:
+                raise ValueError(f'{where}: no {primary_metric(self.task)!r}')
+        epochs = [point.epoch for point in self.curve]
+        if epochs != sorted(set(epochs)):
+            raise ValueError(f'curve: epochs do not increase: {epochs}')
+        return self
+
+    @property
+    def value(self) -> float:
+        """Primary metric, in percent."""
+        return self.metrics[primary_metric(self.task)]
+
+
+def load_record(path: str | os.PathLike) -> Record:
+    """Read and check one record.
+
+    Args:
+        path: A ``result.json``.
+
+    Returns:
+        The record.
+
+    Raises:
+        RecordError: The file is missing, not JSON, or a field is wrong; names file and field.
+    """
+    try:
+        return Record.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise RecordError(f'{path}: cannot be read: {error.strerror}') from None
+    except ValidationError as error:
+        raise RecordError(f'{path}: {explain(error)}') from None
+
+
+def save_record(record: Record, path: str | os.PathLike) -> None:
+    """Write a record; the file appears whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(record.model_dump_json(indent=2) + '\n', encoding='utf-8')
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line which fields are wrong and why."""
+    problems = []
+    for item in error.errors(include_url=False):
+        field = '.'.join(map(str, item['loc']))
+        message = item['msg'].removeprefix('Value error, ')
+        problems.append(f'{field}: {message}' if field else message)
+    return '; '.join(problems)

@@ -1,0 +1,174 @@
+"""Checkpoint files: read without ever running what is in them, written whole or not at all.
+
+mmengine's loader tries ``weights_only=True`` and, when that is refused, silently unpickles the file,
+which runs any code its author put there. :func:`install` puts :func:`load_checkpoint_file` in its place.
+"""
+
+import functools
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import WeightsError
+from ..utils import atomic_write
+
+_HISTORY_METHODS = ('min', 'max', 'current', 'mean')
+
+
+def _history_method(owner: type, name: str) -> Callable:
+    """Stand in for ``getattr`` in checkpoints: mmengine's log buffers pickle their methods by it."""
+    if owner is not HistoryBuffer or name not in _HISTORY_METHODS:
+        raise UnpicklingError(f'getattr({owner!r}, {name!r})')
+    return getattr(owner, name)
+
+
+def _safe_globals() -> list:
+    """List what an mmengine checkpoint holds besides tensors: log histories and numpy numbers."""
+    core = np._core if hasattr(np, '_core') else np.core
+    numpy_functions = [
+        (getattr(core.multiarray, name), f'numpy.{module}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for module in ('core', '_core')  # the name of the module in numpy 1 and 2
+    ]
+    numbers = ('bool', 'uint8', 'int32', 'int64', 'uint32', 'float16', 'float32', 'float64')
+    dtypes = [type(np.dtype(name)) for name in numbers]
+    history = [HistoryBuffer, (_history_method, 'builtins.getattr')]
+    return [np.ndarray, np.dtype, *numpy_functions, *dtypes, *history]
+
+
+def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
+    """Read a checkpoint (``.pth`` or ``.safetensors``) without running code from it.
+
+    Args:
+        path: File of this machine.
+        map_location: As in :func:`torch.load`.
+
+    Returns:
+        The checkpoint; for safetensors the plain state dict.
+
+    Raises:
+        WeightsError: Missing, truncated, not a checkpoint, or with objects other than weights.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f'checkpoint {path} does not exist. Check the path; a run writes its checkpoints into its work dir'
+        )
+    if path.stat().st_size == 0:
+        raise WeightsError(
+            f'checkpoint {path} is empty: the copy or download broke off, fetch it again'
+        )
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path, device=str(map_location or 'cpu'))
+        with torch.serialization.safe_globals(_safe_globals()):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (SafetensorError, EOFError, RuntimeError, ValueError, OSError, KeyError) as error:
+        raise WeightsError(
+            f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
+            'Expected a file written by torch.save or safetensors: fetch or export it again'
+        ) from error
+    except UnpicklingError as error:
+        # torch gives the same exception for foreign objects and for a file which is no pickle at all
+        if not zipfile.is_zipfile(path):
+            raise WeightsError(
+                f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
+                'Expected a file written by torch.save or safetensors: fetch or export it again'
+            ) from error
+        raise WeightsError(
+            f'{path} holds Python objects besides weights, which could run code ({_refused(error)}); '
+            'it is not loaded. Ask its author for a file with tensors only, or convert it in a sandbox'
+        ) from error
+    if not isinstance(checkpoint, Mapping):
+        raise WeightsError(
+            f'{path} holds a {type(checkpoint).__name__}, expected a dict of weights or an mmengine checkpoint'
+        )
+    return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _refused(error: Exception) -> str:
+    """Cut the name of the refused object out of torch's long message."""
+    lines = [
+        line.strip()
+        for line in str(error).splitlines()
+        if 'Unsupported' in line or 'GLOBAL' in line
+    ]
+    return (lines or [_first_line(error)])[0].replace('WeightsUnpickler error: ', '')[:160]
+
+
+def state_dict_of(checkpoint: Mapping, path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint: its ``state_dict``, or itself when it is a plain one.
+
+    Args:
+        checkpoint: What :func:`load_checkpoint_file` returned.
+        path: Its file, for the error message.
+
+    Raises:
+        WeightsError: There are no weights in it.
+    """
+    weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, Mapping) or not weights:
+        raise WeightsError(f'{path} has no weights: found keys {sorted(map(str, checkpoint))[:5]}')
+    foreign = [str(key) for key, value in weights.items() if not isinstance(value, torch.Tensor)]
+    if foreign:
+        raise WeightsError(
+            f"{path} is neither a state dict nor a checkpoint with a 'state_dict': {foreign[:5]} are no tensors"
+        )
+    return dict(weights)
+
+
+def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
+    checkpoint = load_checkpoint_file(filename, map_location)
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        # On resuming, mmengine executes this entry as Python to compare the number of GPUs; runs of
+        # its releases in use write 'cfg' instead, so nothing is lost.
+        meta.pop('config', None)
+    return checkpoint
+
+
+def _load_weights_only(
+    file: Any, map_location: Any = None, weights_only: bool | None = None
+) -> dict:
+    """Take the place of mmengine's loader behind its remote schemes, which has the silent fallback."""
+    if isinstance(file, str | os.PathLike):
+        return _load_for_mmengine(os.fspath(file), map_location)
+    with torch.serialization.safe_globals(_safe_globals()):
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local files, renamed into place once complete: no half-written checkpoint."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes; see :class:`mmengine.fileio.LocalBackend`."""
+        with atomic_write(filepath) as temporary:
+            temporary.write_bytes(obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text; see :class:`mmengine.fileio.LocalBackend`."""
+        with atomic_write(filepath) as temporary:
+            temporary.write_text(obj, encoding=encoding)
+
+
+@functools.cache
+def install() -> None:
+    """Make mmengine read checkpoints with :func:`load_checkpoint_file` and write them atomically."""
+    mmengine_checkpoint.CheckpointLoader.register_scheme('', _load_for_mmengine, force=True)
+    mmengine_checkpoint._safe_torch_load = _load_weights_only
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')

@@ -1,0 +1,76 @@
+"""Generated miniature data sets in the standard layouts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+CLASSES = (
+    'bird', 'coin', 'fish', 'flower', 'fruit', 'household', 'mammal', 'small_creature', 'tool',
+    'vegetable', 'vehicle',
+)  # fmt: skip
+
+
+def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Draw two rectangles of class colours on noise: image, label map (0 background), objects."""
+    image = rng.integers(60, 120, (size, size, 3), dtype=np.uint8)
+    labels = np.zeros((size, size), np.uint8)
+    objects = []
+    for column in (0, 1):
+        label = int(rng.integers(1, len(CLASSES) + 1))
+        w, h = (int(v) for v in rng.integers(size // 5, size // 3, 2))
+        x = column * size // 2 + int(rng.integers(0, size // 2 - w))
+        y = int(rng.integers(0, size - h))
+        image[y : y + h, x : x + w] = (label * 20, 255 - label * 20, (label % 3) * 100)
+        labels[y : y + h, x : x + w] = label
+        mask = np.zeros((size, size), np.uint8)
+        mask[y : y + h, x : x + w] = 1
+        rle = coco_mask.encode(np.asfortranarray(mask))
+        rle['counts'] = rle['counts'].decode()
+        objects.append(
+            dict(category_id=label, bbox=[x, y, w, h], area=w * h, iscrowd=0, segmentation=rle)
+        )
+    return image, labels, objects
+
+
+def write_coco(path: Path, images: list[dict], objects: list[dict], names: list[str]) -> None:
+    """Write a COCO JSON with category ids from 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    categories = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+    objects = [dict(**o, id=i) for i, o in enumerate(objects, 1)]
+    path.write_text(json.dumps(dict(images=images, annotations=objects, categories=categories)))
+
+
+@pytest.fixture(scope='session')
+def mini_cutoutscenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a data set folder in the layout of CutoutScenes: 16 and 8 scenes of 64 px."""
+    root, size = tmp_path_factory.mktemp('cutoutscenes'), 64
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 16), ('val', 8)):
+        images, annotations = [], []
+        for name in CLASSES:
+            (root / 'classification' / split / name).mkdir(parents=True)
+        for folder in ('images', 'annotations'):
+            (root / folder / split).mkdir(parents=True)
+        for index in range(count):
+            image, labels, objects = draw_scene(rng, size)
+            name = f'{index:06d}.png'
+            cv2.imwrite(str(root / 'images' / split / name), image)
+            cv2.imwrite(str(root / 'annotations' / split / name), labels)
+            main = CLASSES[objects[0]['category_id'] - 1]
+            shutil.copy(root / 'images' / split / name, root / 'classification' / split / main)
+            images.append(dict(id=index, file_name=name, width=size, height=size))
+            annotations += [dict(**o, image_id=index) for o in objects]
+        write_coco(root / f'instances_{split}.json', images, annotations, list(CLASSES))
+    shutil.copytree(root / 'images' / 'train', root / 'unlabeled')
+    return root
+
+
+@pytest.fixture(scope='session')
+def coco_writer():
+    """Give :func:`write_coco`, for tests with data sets of their own."""
+    return write_coco

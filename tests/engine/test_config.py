@@ -1,0 +1,101 @@
+"""Options reach what is computed from them; each wrong name is named with the nearest right one."""
+
+import pytest
+from mmengine.config import ConfigDict
+
+from hgkd_mm.engine import check_data, load_config
+from hgkd_mm.errors import ConfigError, DataError
+
+BASE = 'schedule = dict(max_epochs=3)\nsteps = [dict(lr=1), dict(lr=2)]\n'
+CHILD = """
+_base_ = './base.py'
+width = 32
+root = f'data/{width}'
+model = dict(channels=[width, 2 * width], backbone=dict(depth=18))
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / 'base.py').write_text(BASE)
+    path = tmp_path / 'child.py'
+    path.write_text(CHILD)
+    return path
+
+
+def test_changed_variable_changes_everything_computed_from_it(config):
+    cfg = load_config(config, {'width': 64, 'schedule.max_epochs': 9})
+    assert cfg.model.channels == [64, 128]
+    assert (cfg.width, cfg.root, cfg.schedule.max_epochs) == (64, 'data/64', 9)
+    assert cfg.filename == str(config)
+
+
+def test_without_options_the_file_is_read_as_it_is(config):
+    assert load_config(config).model.channels == [32, 64]
+
+
+def test_dict_option_is_merged_and_new_argument_is_allowed(config):
+    cfg = load_config(config, {'model.backbone.norm_eval': True, 'steps.1.lr': 5})
+    assert cfg.model.backbone == dict(depth=18, norm_eval=True)
+    assert cfg.steps[1].lr == 5
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('widht', r"widht: child.py has no 'widht'; did you mean width"),
+        ('model.bakbone.depth', r"model has no 'bakbone'; did you mean backbone"),
+        ('schedul.max_epochs', r'did you mean schedule'),
+        ('steps.2.lr', r"steps has no '2'"),
+        ('width.x', r"width has no 'x'"),
+        ('zzz', r'it has model, root, schedule'),
+    ],
+)
+def test_unknown_option_is_refused(config, key, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(config, {key: 1})
+
+
+def test_option_of_the_runner_is_known(config):
+    assert load_config(config, {'randomness.seed': 1}).randomness.seed == 1
+
+
+def test_missing_config_suggests_its_neighbour(config):
+    with pytest.raises(ConfigError, match=r'chil.py does not exist; did you mean \S*child.py'):
+        load_config(config.with_name('chil.py'))
+
+
+def test_broken_config_is_named(config):
+    config.write_text('model = dict(')
+    with pytest.raises(ConfigError, match='child.py cannot be read: SyntaxError'):
+        load_config(config)
+
+
+def loader(root='', **dataset) -> ConfigDict:
+    return ConfigDict(loader=dict(dataset=dict(data_root=str(root), **dataset)))
+
+
+def test_missing_data_root_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(
+        DataError, match=r'loader.dataset.data_root: .*cutoutscenes does not exist. .*prepare_data'
+    ):
+        check_data(loader(tmp_path / 'cutoutscenes'), ['loader'])
+
+
+def test_missing_annotation_file_and_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match=r'loader.dataset.ann_file: .*a.json'):
+        check_data(loader(tmp_path, ann_file='a.json'), ['loader'])
+    with pytest.raises(DataError, match=r'loader.dataset.data_prefix.img: .*images'):
+        check_data(loader(tmp_path, data_prefix=dict(img='images')), ['loader'])
+
+
+def test_wrapped_data_sets_are_checked(tmp_path):
+    inner = dict(datasets=[dict(data_root=str(tmp_path)), dict(data_root='nowhere')])
+    cfg = ConfigDict(loader=dict(dataset=dict(dataset=inner)))
+    with pytest.raises(DataError, match=r'loader.dataset.dataset.datasets.1.data_root: nowhere'):
+        check_data(cfg, ['loader'])
+
+
+def test_present_and_remote_data_pass(tmp_path):
+    check_data(loader(tmp_path), ['loader', 'absent_loader'])
+    check_data(loader('s3://bucket/data'), ['loader'])

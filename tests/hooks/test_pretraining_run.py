@@ -1,0 +1,127 @@
+"""A whole pretraining run on generated images: teacher, cache, probe, export, resume."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hgkd_mm.engine import train
+from hgkd_mm.engine.config import load_config
+from hgkd_mm.errors import ConfigError, DataError
+from hgkd_mm.transfer import load_checkpoint_file
+
+CONFIG = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-40e_cutoutscenes.py'
+CLASSES = (
+    'bird', 'coin', 'fish', 'flower', 'fruit', 'household', 'mammal', 'small_creature', 'tool', 'vegetable', 'vehicle',
+)  # fmt: skip
+TEACHER = dict(
+    type='hgkd_mm.ViTTeacher',
+    backbone=dict(
+        type='mmpretrain.VisionTransformer',
+        arch=dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
+        img_size=64,
+        patch_size=8,
+    ),
+    layer=2,
+    img_size=64,
+)
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp('scenes')
+    rng = np.random.default_rng(0)
+    folders = [f'classification/{split}/{name}' for split in ('train', 'val') for name in CLASSES]
+    for folder in ['unlabeled'] * 8 + folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        number = len(list((root / folder).iterdir()))
+        coarse = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(np.kron(coarse, np.ones((16, 16, 1), np.uint8))).save(root / folder / f'{number:06d}.png')
+    return root
+
+
+def run(data_root, work_dir, *extra, method='hgkd', cache=True, edit=None, **options):
+    settings = dict(data_root=str(data_root), width=8, batch_size=4, max_epochs=2, warmup_epochs=1)
+    cfg = load_config(CONFIG.replace('hgkd', method), (settings | options) if method == 'hgkd' else None)
+    if method != 'hgkd':  # these inherit the variables' effects, not the variables
+        cfg.model.backbone.update(base_channels=8, stem_channels=8)
+        cfg.model.neck.in_channels = [8, 16, 32, 64]
+        cfg.train_dataloader.update(batch_size=4)
+        cfg.train_cfg.max_epochs = 2
+    for loader in [cfg.train_dataloader, *(h[k] for h in cfg.custom_hooks for k in h if 'dataloader' in k)]:
+        loader.dataset.data_root = str(data_root)
+    if method != 'spark':
+        cfg.model.head.embed_dims = 24
+        cfg.custom_hooks[0].teacher = TEACHER
+        cfg.custom_hooks[0].cache_dir = str(work_dir / 'tokens') if cache is True else cache
+    if edit:
+        edit(cfg)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    path = work_dir.parent / f'{work_dir.name}.py'
+    cfg.dump(path)
+    train([str(path), '--work-dir', str(work_dir), *extra])
+
+
+def scalars(work_dir) -> list[dict]:
+    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_run_exports_a_plain_backbone_and_logs_what_matters(data_root, tmp_path):
+    run(data_root, tmp_path / 'run')
+    exported = load_checkpoint_file(tmp_path / 'run/backbone.pth')
+    trained = load_checkpoint_file(tmp_path / 'run/epoch_2.pth')['state_dict']
+    own = {k.removeprefix('backbone.'): v for k, v in trained.items() if k.startswith('backbone.')}
+    assert exported['state_dict'].keys() == own.keys()
+    assert torch.equal(exported['state_dict']['layer4.1.conv2.weight'], own['layer4.1.conv2.weight'])
+    # re-estimated on whole images
+    assert not torch.equal(exported['state_dict']['bn1.running_mean'], own['bn1.running_mean'])
+    assert exported['meta']['method'] == 'HGKD' and exported['meta']['mask_ratio'] == 0.6
+    assert not any('teacher' in key for key in trained)
+    logged = {key for line in scalars(tmp_path / 'run') for key in line}
+    assert {'loss_masked', 'loss_visible', 'loss_distribution', 'explained_variance_masked'} <= logged
+    assert 'val/knn_top1' in logged
+
+
+def test_a_resumed_run_continues_at_the_right_iteration(data_root, tmp_path, capsys):
+    run(data_root, tmp_path / 'run', max_epochs=1, warmup_epochs=0.5)
+    run(data_root, tmp_path / 'run', '--resume', max_epochs=3, warmup_epochs=0.5)
+    checkpoint = load_checkpoint_file(tmp_path / 'run/epoch_3.pth')
+    assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (3, 6)
+    run(data_root, tmp_path / 'run', '--resume', max_epochs=3, warmup_epochs=0.5)
+    assert 'already complete' in capsys.readouterr().out
+
+
+def test_cached_tokens_are_those_of_the_live_teacher(data_root, tmp_path):
+    losses = {}
+    for name, cache in (('live', None), ('cached', str(tmp_path / 'tokens'))):
+        run(data_root, tmp_path / name, '--seed', '3', cache=cache)
+        losses[name] = [line['loss'] for line in scalars(tmp_path / name) if 'loss' in line]
+    np.testing.assert_allclose(losses['live'], losses['cached'], rtol=2e-3)
+    assert np.load(tmp_path / 'tokens/filled.npy').all()
+
+
+def test_a_cache_of_other_images_is_refused(data_root, tmp_path):
+    run(data_root, tmp_path / 'run')
+    (tmp_path / 'other').mkdir()
+    run_root = tmp_path / 'other'
+    for folder in ('unlabeled', 'classification'):
+        (run_root / folder).symlink_to(data_root / folder)
+    with pytest.raises(DataError, match='differs in: images'):
+        run(run_root, tmp_path / 'second', cache=str(tmp_path / 'run/tokens'))
+
+
+def test_a_cache_without_fixed_views_is_refused(data_root, tmp_path):
+    def without_views(cfg):
+        del cfg.train_dataloader.dataset.pipeline[1]
+
+    with pytest.raises(ConfigError, match='FixedViews'):
+        run(data_root, tmp_path / 'run', edit=without_views)
+
+
+@pytest.mark.parametrize(('method', 'name'), [('spark', 'SparK'), ('dense-distillation', 'DenseDistillation')])
+def test_the_baselines_run_in_the_same_framework(method, name, data_root, tmp_path):
+    run(data_root, tmp_path / 'run', method=method)
+    assert load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']['method'] == name
