@@ -67,7 +67,7 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
 
 @contextmanager
 def build_errors(config: str) -> Iterator[None]:
-    """Turn mmengine's errors about wrong arguments and unknown classes into :class:`ConfigError`."""
+    """Turn mmengine's errors about wrong arguments and unknown classes into config errors."""
     try:
         yield
     except HGKDError:

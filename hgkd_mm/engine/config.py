@@ -20,8 +20,9 @@ _RUNNER_KEYS = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply ``--cfg-options`` to it.
 
-    A top-level variable of the file itself (``width = 32``) is replaced *before* the file is evaluated, so
-    that everything computed from it follows. All other options are merged afterwards, as usual.
+    A top-level variable (``width = 32``) of the file or a local base is replaced *before* the file is
+    evaluated, so that everything computed from it follows. All other options are merged
+    afterwards, as usual.
 
     Args:
         path: Config file (``.py``).
@@ -53,31 +54,36 @@ def _similar_files(path: Path) -> str:
 
 
 def _evaluate(path: Path, options: dict[str, Any]) -> Config:
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    replaced = False
-    for statement in tree.body:
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-            continue
-        name = statement.targets[0].id
-        if name == '_base_':
-            statement.value = _absolute_bases(statement.value, path.resolve().parent)
-        elif name in options and not _is_dict(statement.value):
-            statement.value = ast.parse(repr(options[name]), mode='eval').body
-            replaced = True
-    if not replaced:
-        return Config.fromfile(path)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, path.name)
-        copy.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding='utf-8')
+        if not _copy_with_options(path, copy, options):
+            return Config.fromfile(path)
         cfg = Config.fromfile(copy)
     object.__setattr__(cfg, '_filename', str(path))
     return cfg
 
 
-def _absolute_bases(node: ast.expr, folder: Path) -> ast.expr:
-    bases = ast.literal_eval(node)
-    bases = [bases] if isinstance(bases, str) else bases
-    return ast.parse(repr([b if '::' in b else str(folder / b) for b in bases]), mode='eval').body
+def _copy_with_options(path: Path, copy: Path, options: dict[str, Any]) -> bool:
+    """Write a config and its local bases with other values of variables; say if any was there."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    found = False
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            continue
+        name = statement.targets[0].id
+        if name == '_base_':
+            bases = ast.literal_eval(statement.value)
+            bases = [bases] if isinstance(bases, str) else list(bases)
+            for index, base in enumerate(bases):
+                if '::' not in base:
+                    bases[index] = str(copy.with_name(f'{index}-{copy.name}'))
+                    found |= _copy_with_options(path.parent / base, Path(bases[index]), options)
+            statement.value = ast.parse(repr(bases), mode='eval').body
+        elif name in options and not _is_dict(statement.value):
+            statement.value = ast.parse(repr(options[name]), mode='eval').body
+            found = True
+    copy.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding='utf-8')
+    return found
 
 
 def _is_dict(node: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""Training of any config of the three frameworks and of pretraining: the logic of ``tools/train.py``."""
+"""Training of any config, pretraining or downstream: the logic of ``tools/train.py``."""
 
 import argparse
 import logging
@@ -84,7 +84,7 @@ def enable_amp(cfg: Config) -> None:
         )
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         print_log(
-            '--amp: this CPU has no bfloat16 instructions and emulates them: expect it to be much slower',
+            '--amp: this CPU has no bfloat16 instructions and emulates them, which is much slower',
             logger='current',
             level=logging.WARNING,
         )
@@ -119,8 +119,8 @@ def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
             resume = str(beside)  # the work dir was moved
     if not Path(resume).is_file():
         raise WeightsError(
-            f'--resume: checkpoint {resume} does not exist. Give an existing one, or --resume alone '
-            f'for the newest in {cfg.work_dir}, or leave it out to start again'
+            f'--resume: checkpoint {resume} does not exist. Give an existing one, or --resume '
+            f'alone for the newest in {cfg.work_dir}, or leave it out to start again'
         )
     return resume
 
@@ -131,7 +131,8 @@ def is_complete(cfg: Config, checkpoint: str) -> bool:
     meta = load_checkpoint_file(checkpoint).get('meta') or {}
     if 'iter' not in meta:
         raise WeightsError(
-            f'{checkpoint} has no iteration to go on from: it holds weights only. Use pretrained= for those'
+            f'{checkpoint} has no iteration to go on from: it holds weights only. '
+            'Use --cfg-options pretrained=FILE for those'
         )
     if loop.get('max_iters') is not None:
         return meta['iter'] >= loop['max_iters']

@@ -14,8 +14,8 @@ def reestimate_batchnorm(backbone: nn.Module, batches: Iterable[torch.Tensor]) -
     """Replace BatchNorm's running means and variances by those of dense images; weights stay.
 
     A student trained on visible patches has statistics of sparse features; on whole images they
-    differ. They become the plain average over the batches' statistics (PyTorch's ``momentum=None``). Everything
-    but the normalisation layers runs in evaluation mode. Modes and momenta are restored.
+    differ. They become the plain average over the batches (PyTorch's ``momentum=None``).
+    Everything but the normalisation layers runs in evaluation mode. Modes and momenta are restored.
 
     Args:
         backbone: Called with each batch; changed in place.

@@ -1,7 +1,8 @@
 """Checkpoint files: read without ever running what is in them, written whole or not at all.
 
-mmengine's loader tries ``weights_only=True`` and, when that is refused, silently unpickles the file,
-which runs any code its author put there. :func:`install` puts :func:`load_checkpoint_file` in its place.
+mmengine's loader tries ``weights_only=True`` and, when that is refused, unpickles the file without
+asking, which runs any code its author put there. :func:`install` puts :func:`load_checkpoint_file`
+in its place.
 """
 
 import functools
@@ -27,7 +28,7 @@ _HISTORY_METHODS = ('min', 'max', 'current', 'mean')
 
 
 def _history_method(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr`` in checkpoints: mmengine's log buffers pickle their methods by it."""
+    """Stand in for ``getattr``, by which mmengine's log buffers pickle their methods."""
     if owner is not HistoryBuffer or name not in _HISTORY_METHODS:
         raise UnpicklingError(f'getattr({owner!r}, {name!r})')
     return getattr(owner, name)
@@ -63,7 +64,8 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f'checkpoint {path} does not exist. Check the path; a run writes its checkpoints into its work dir'
+            f'checkpoint {path} does not exist. Check the path; '
+            'a run writes its checkpoints into its work dir'
         )
     if path.stat().st_size == 0:
         raise WeightsError(
@@ -80,21 +82,22 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
             'Expected a file written by torch.save or safetensors: fetch or export it again'
         ) from error
     except UnpicklingError as error:
-        # torch gives the same exception for foreign objects and for a file which is no pickle at all
+        # torch raises the same for foreign objects and for a file which is no pickle at all
         if not zipfile.is_zipfile(path):
             raise WeightsError(
                 f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
                 'Expected a file written by torch.save or safetensors: fetch or export it again'
             ) from error
         raise WeightsError(
-            f'{path} holds Python objects besides weights, which could run code ({_refused(error)}); '
-            'it is not loaded. Ask its author for a file with tensors only, or convert it in a sandbox'
+            f'{path} holds Python objects besides weights, which could run code '
+            f'({_refused(error)}); it is not loaded. Ask its author for a file with tensors only'
         ) from error
     if not isinstance(checkpoint, Mapping):
         raise WeightsError(
-            f'{path} holds a {type(checkpoint).__name__}, expected a dict of weights or an mmengine checkpoint'
+            f'{path} holds a {type(checkpoint).__name__}, '
+            'expected a dict of weights or an mmengine checkpoint'
         )
-    return checkpoint
+    return dict(checkpoint)
 
 
 def _first_line(error: Exception) -> str:
@@ -127,7 +130,8 @@ def state_dict_of(checkpoint: Mapping, path: str | os.PathLike) -> dict[str, tor
     foreign = [str(key) for key, value in weights.items() if not isinstance(value, torch.Tensor)]
     if foreign:
         raise WeightsError(
-            f"{path} is neither a state dict nor a checkpoint with a 'state_dict': {foreign[:5]} are no tensors"
+            f"{path} is neither a state dict nor a checkpoint with a 'state_dict': "
+            f'{foreign[:5]} are no tensors'
         )
     return dict(weights)
 
@@ -145,7 +149,7 @@ def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
 def _load_weights_only(
     file: Any, map_location: Any = None, weights_only: bool | None = None
 ) -> dict:
-    """Take the place of mmengine's loader behind its remote schemes, which has the silent fallback."""
+    """Take the place of the loader behind mmengine's remote schemes, which may unpickle."""
     if isinstance(file, str | os.PathLike):
         return _load_for_mmengine(os.fspath(file), map_location)
     with torch.serialization.safe_globals(_safe_globals()):
@@ -168,7 +172,7 @@ class AtomicLocalBackend(LocalBackend):
 
 @functools.cache
 def install() -> None:
-    """Make mmengine read checkpoints with :func:`load_checkpoint_file` and write them atomically."""
+    """Make mmengine read with :func:`load_checkpoint_file` and write files atomically."""
     mmengine_checkpoint.CheckpointLoader.register_scheme('', _load_for_mmengine, force=True)
     mmengine_checkpoint._safe_torch_load = _load_weights_only
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')

@@ -31,7 +31,7 @@ def save_backbone(path: str | os.PathLike, weights: Mapping[str, torch.Tensor], 
     weights = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     meta = {**meta, 'code_version': __version__, 'weights_sha256': fingerprint(weights)}
     try:
-        # A round trip turns mmengine's dict types, which weights_only would refuse, into plain ones.
+        # turns mmengine's dict types, which weights_only would refuse, into plain ones
         meta = json.loads(json.dumps(meta))
     except TypeError as error:
         raise WeightsError(f'{path}: meta is not plain data: {error}') from error
@@ -69,8 +69,9 @@ def export_backbone(checkpoint: str | os.PathLike, out: str | os.PathLike) -> di
     }
     if not backbone:
         raise WeightsError(
-            f"{checkpoint} has no key which begins with 'backbone.'; it has {', '.join(list(weights)[:3])}. "
-            'Expected the checkpoint of a pretrained model, a classifier, a detector or a segmentor'
+            f"{checkpoint} has no key which begins with 'backbone.'; "
+            f'it has {", ".join(list(weights)[:3])}. '
+            'Expected the checkpoint of a pretrained or downstream model'
         )
     meta = {
         **describe(loaded.get('meta') or {}),
@@ -87,8 +88,8 @@ def describe(meta: Mapping[str, Any]) -> dict:
         meta: ``checkpoint['meta']`` of mmengine.
 
     Returns:
-        ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``, ``experiment``;
-        None where the checkpoint does not say.
+        ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``,
+        ``experiment``; None where the checkpoint does not say.
     """
     config = read_literals(str(meta.get('cfg') or ''))
     model = config.get('model') or {}

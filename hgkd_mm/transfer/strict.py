@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -15,7 +16,7 @@ from .checkpoint import load_checkpoint_file, state_dict_of
 def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> int:
     """Load weights into a module, or change nothing and say what does not fit.
 
-    Only BatchNorm's ``num_batches_tracked`` may be absent: a counter which no layer output depends on.
+    Only BatchNorm's ``num_batches_tracked`` may be absent: no output depends on that counter.
 
     Args:
         module: Takes the weights.
@@ -47,7 +48,8 @@ def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], source
     ]
     if problems:
         raise WeightsError(
-            f'{source} does not fit {type(module).__name__} ({len(own)} tensors): {"; ".join(problems)}. '
+            f'{source} does not fit {type(module).__name__} ({len(own)} tensors): '
+            f'{"; ".join(problems)}. '
             'Use weights of the same architecture, depth and width, or change the config '
             f'to theirs{_hint(unexpected)}'
         )
@@ -62,7 +64,7 @@ def _first(keys: Iterable[str], count: int = 3) -> str:
 
 def _hint(unexpected: list[str]) -> str:
     if any(key.startswith('backbone.') for key in unexpected):
-        return "; the file is a whole model's checkpoint: export its backbone with tools/export_backbone.py"
+        return '; the file is a whole model: export its backbone with tools/export_backbone.py'
     return ''
 
 
@@ -106,7 +108,8 @@ class StrictPretrained:
             }
             if not selected:
                 raise WeightsError(
-                    f'{self.checkpoint} has no key which begins with {prefix!r}; it has {_first(weights)}'
+                    f'{self.checkpoint} has no key which begins with {prefix!r}; '
+                    f'it has {_first(weights)}'
                 )
             weights = selected
         count = load_strictly(module, weights, self.checkpoint)
@@ -120,9 +123,9 @@ class StrictPretrained:
         # init_weights and before e.g. ResNet's zero_init_residual, which would undo the load:
         # the former skip what is initialized already, the latter look at init_cfg['type'].
         for child in module.modules():
-            if child is not module and hasattr(child, 'init_weights'):
+            if child is not module and isinstance(child, BaseModule):
                 child.is_init = True
-        if hasattr(module, 'init_cfg'):
+        if isinstance(module, BaseModule):
             module.init_cfg = dict(
                 type='Pretrained', checkpoint=self.checkpoint, prefix=self.prefix
             )

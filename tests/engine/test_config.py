@@ -30,6 +30,14 @@ def test_changed_variable_changes_everything_computed_from_it(config):
     assert cfg.filename == str(config)
 
 
+def test_variable_of_a_base_changes_what_is_computed_from_it_there(config):
+    heir = config.with_name('heir.py')
+    heir.write_text("_base_ = ['child.py']\nchannels = [c + 1 for c in _base_.model.channels]\n")
+    cfg = load_config(heir, {'width': 8})
+    assert cfg.model.channels == [8, 16]
+    assert cfg.channels == [9, 17]
+
+
 def test_without_options_the_file_is_read_as_it_is(config):
     assert load_config(config).model.channels == [32, 64]
 

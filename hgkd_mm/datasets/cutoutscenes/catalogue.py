@@ -1,4 +1,4 @@
-"""The catalogue of pictures the benchmark is made of: which file of which package plays which role."""
+"""The catalogue of source pictures: which file of which package plays which role."""
 
 import json
 from dataclasses import dataclass

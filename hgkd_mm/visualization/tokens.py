@@ -1,0 +1,87 @@
+"""Teacher and student tokens side by side, as PCA colours."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from .figure import picture_grid, save, show
+from .model import load_model, load_samples, rgb
+
+
+def pca_colours(reference: Tensor, *others: Tensor) -> list[np.ndarray]:
+    """Colour tokens by the three principal directions of ``reference``.
+
+    Args:
+        reference: ``(B, C, h, w)``: fixes directions and range of the colours.
+        *others: More of the same shape, in the same colours.
+
+    Returns:
+        For each argument, RGB in ``[0, 1]``, ``(B, h, w, 3)``.
+    """
+    flat = reference.permute(0, 2, 3, 1).flatten(0, 2).double()
+    mean = flat.mean(0)
+    _, _, directions = torch.linalg.svd(flat - mean, full_matrices=False)
+    # A direction's sign is arbitrary: the largest entry shall be positive, so that pictures repeat.
+    largest = directions[:3].gather(1, directions[:3].abs().argmax(1, keepdim=True))
+    basis = (directions[:3] * largest.sign()).T
+    projected = (flat - mean) @ basis
+    low, high = projected.quantile(torch.tensor([0.02, 0.98], dtype=torch.double), dim=0)
+    coloured = []
+    for tokens in (reference, *others):
+        values = (tokens.permute(0, 2, 3, 1).double() - mean) @ basis
+        coloured.append(((values - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).numpy())
+    return coloured
+
+
+@torch.no_grad()
+def draw_tokens(
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    options: dict | None = None,
+    indices: Sequence[int] = range(6),
+) -> Path:
+    """Draw image, what the student saw, the teacher's tokens and the student's prediction of them.
+
+    Args:
+        config: Config of an H-GKD pretraining run.
+        checkpoint: Its checkpoint.
+        out: PNG to write.
+        options: As ``--cfg-options``.
+        indices: Training samples to draw, one a row.
+
+    Raises:
+        ConfigError: The config has no teacher.
+    """
+    cfg, model = load_model(config, checkpoint, options)
+    teachers = [hook.teacher for hook in cfg.get('custom_hooks', []) if 'teacher' in hook]
+    if not teachers:
+        raise ConfigError(f'{config} has no TeacherHook: token maps are those of H-GKD runs')
+    _, samples = load_samples(cfg, 'train_dataloader', indices)
+    batch = dict(
+        inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples]
+    )
+    tokens = MODELS.build(teachers[0])(batch['inputs'])
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    mask = model.mask_of(inputs, batch['data_samples'])
+    decoded = model.neck(model.sparse_forward(inputs, mask), mask)
+    predicted = model.head.predict(decoded, tokens.shape[-2:])
+    batch_size, _, height, width = tokens.shape
+    target = model.head.targets(tokens).view(batch_size, height, width, -1).permute(0, 3, 1, 2)
+    teacher_rgb, student_rgb = pca_colours(target, predicted)
+
+    figure, axes = picture_grid(len(samples), ['image', 'student sees', 'teacher tokens', 'student predicts'])
+    visible = mask.grid(*inputs.shape[-2:])[:, 0].numpy()
+    for row, sample, seen, teacher, student in zip(axes, samples, visible, teacher_rgb, student_rgb, strict=True):
+        image = rgb(sample['inputs'])
+        show(row[0], image)
+        show(row[1], np.where(seen[..., None], image, 127))
+        show(row[2], teacher, image.shape[:2])
+        show(row[3], student, image.shape[:2])
+    return save(figure, out)

@@ -1,0 +1,46 @@
+"""Make a data set ready for training: ``python tools/prepare_data.py cutoutscenes``."""
+
+import argparse
+from pathlib import Path
+
+from hgkd_mm.datasets.cutoutscenes import prepare_cutoutscenes
+from hgkd_mm.utils import cli_errors
+
+
+def main() -> None:
+    """Parse arguments and prepare."""
+    parser = argparse.ArgumentParser(description='Make a data set ready for training.')
+    names = parser.add_subparsers(dest='name', required=True, metavar='NAME')
+    scenes = names.add_parser(
+        'cutoutscenes',
+        help='the embedded benchmark: classification, detection and segmentation labels',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    scenes.add_argument(
+        '--out', type=Path, help='folder to make (default: data/cutoutscenes/foldN)'
+    )
+    scenes.add_argument('--fold', type=int, default=0, help='fold to validate on, 0 to 4')
+    scenes.add_argument('--seed', type=int, default=0, help='seed of the scenes')
+    scenes.add_argument('--size', type=int, default=128, help='side of the scenes in pixels')
+    scenes.add_argument('--train', type=int, default=2400, help='number of training scenes')
+    scenes.add_argument('--val', type=int, default=720, help='number of validation scenes')
+    scenes.add_argument('--unlabeled', type=int, default=3000, help='number of pretraining scenes')
+    scenes.add_argument(
+        '--source',
+        type=Path,
+        help='compose from DIR/cutouts/<class>/*.png (RGBA) and DIR/backgrounds/*.{jpg,png} '
+        'instead of Debian packages',
+        metavar='DIR',
+    )
+    scenes.add_argument('--force', action='store_true', help='replace a data set of other options')
+    scenes.add_argument(
+        '--workers', type=int, help='number of processes (default: one a processor)'
+    )
+    args = vars(parser.parse_args())
+    args.pop('name')
+    args['out'] = args['out'] or Path('data/cutoutscenes') / f'fold{args["fold"]}'
+    prepare_cutoutscenes(**args)
+
+
+if __name__ == '__main__':
+    cli_errors(main)()

@@ -1,0 +1,249 @@
+"""Make the project's environment: .venv with the pinned stack, and prove that it works.
+
+Needs nothing but the standard library. Run again, it does nothing unless the requirements changed.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAMP = '.hgkd-env'  # inside the environment: the fingerprint of what was installed
+TORCH_CUDA_MAJOR = 12  # the CUDA that PyPI's torch 2.10 is built for
+DISK_NEEDED_GIB = 12
+SUPPORTED = ((3, 10), (3, 12))
+# Files whose content decides what is installed.
+INPUTS = ('pyproject.toml', 'requirements/*.txt')
+
+PROVE_OPS = """
+import sys, torch, mmcv.ops
+boxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9]])
+assert mmcv.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1].tolist() == [0]
+if sys.argv[1] == 'cuda':
+    assert mmcv.ops.nms(boxes.cuda(), torch.tensor([0.9, 0.8]).cuda(), 0.5)[1].tolist() == [0]
+"""
+PROVE_STACK = 'import hgkd_mm, mmcv.ops, mmpretrain, mmdet, mmseg, onnxruntime, pycocotools.mask'
+
+
+class SetupError(Exception):
+    """The environment cannot be made; the message says what to do."""
+
+
+def missing_packages() -> list[tuple[str, str]]:
+    """List what the system lacks.
+
+    Returns:
+        Debian package and what it is needed for.
+    """
+    missing = []
+    if importlib.util.find_spec('ensurepip') is None:
+        missing.append(('python3-venv', 'virtual environments with pip'))
+    if shutil.which(os.environ.get('CXX', 'g++')) is None:
+        missing.append(('g++', 'compiling mmcv operators'))
+    if not Path(sysconfig.get_path('include'), 'Python.h').is_file():
+        missing.append(('python3-dev', 'Python.h, for compiling mmcv operators'))
+    for library, package in (('libGL.so.1', 'libgl1'), ('libgthread-2.0.so.0', 'libglib2.0-0')):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing.append((package, f'{library}, for opencv-python'))
+    return missing
+
+
+def check_system(venv: Path) -> None:
+    """Stop early when something cannot work.
+
+    Raises:
+        SetupError: Names the Python version, the system packages or the disk space needed.
+    """
+    version = sys.version_info[:2]
+    if not SUPPORTED[0] <= version <= SUPPORTED[1]:
+        raise SetupError(
+            f'Python {version[0]}.{version[1]} ({sys.executable}) found, 3.10 to 3.12 needed; '
+            'name one with: make env PYTHON=python3.11'
+        )
+    missing = missing_packages()
+    if missing:
+        needs = ', '.join(f'{package} ({reason})' for package, reason in missing)
+        names = ' '.join(package for package, _ in missing)
+        raise SetupError(
+            f'missing system packages: {needs}. Install them with: apt-get install {names}'
+        )
+    if not venv.exists():
+        free = shutil.disk_usage(venv.parent).free / 2**30
+        if free < DISK_NEEDED_GIB:
+            raise SetupError(
+                f'{free:.0f} GiB of disk are free at {venv.parent}, {DISK_NEEDED_GIB} GiB needed'
+            )
+
+
+def cuda_toolkit() -> tuple[bool, str]:
+    """Say whether mmcv's CUDA operators can be built here, and why (not)."""
+    if not Path('/dev/nvidiactl').exists() and shutil.which('nvidia-smi') is None:
+        return False, 'no GPU: CPU operators'
+    cpu_only = 'CPU operators only, detection on the GPU will fail'
+    home = os.environ.get('CUDA_HOME', '/usr/local/cuda')
+    nvcc = shutil.which('nvcc') or shutil.which(str(Path(home, 'bin', 'nvcc')))
+    if nvcc is None:
+        return False, f'GPU, but no CUDA toolkit (nvcc): {cpu_only}'
+    said = subprocess.run([nvcc, '--version'], capture_output=True, text=True, check=False).stdout
+    found = re.search(r'release (\d+)', said)
+    if not found or int(found.group(1)) != TORCH_CUDA_MAJOR:
+        return False, f'GPU, but {nvcc} is not of CUDA {TORCH_CUDA_MAJOR}, as torch is: {cpu_only}'
+    return True, f'GPU and CUDA toolkit ({nvcc}): CUDA operators'
+
+
+def fingerprint(root: Path, cuda: bool) -> str:
+    """Hash everything that decides what the environment contains."""
+    digest = hashlib.sha256(f'{sys.version_info[:2]} cuda={cuda}'.encode())
+    for pattern in INPUTS:
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.name.encode() + b'\0' + path.read_bytes())
+    return digest.hexdigest()
+
+
+def build_jobs() -> int:
+    """Compile on every core, but leave 2 GiB of memory to each compiler."""
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    return max(1, min(os.cpu_count() or 1, memory // (2 * 2**30)))
+
+
+class Steps:
+    """Runs commands one after the other: says what and how long, keeps their output in a log."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.started = time.monotonic()
+
+    def run(self, title: str, command: list, env: dict | None = None, fatal: bool = True) -> bool:
+        """Run a command.
+
+        Args:
+            title: What is done, for people.
+            command: Program and arguments.
+            env: Additional environment variables.
+            fatal: Raise on failure.
+
+        Returns:
+            Whether it succeeded.
+
+        Raises:
+            SetupError: It failed and ``fatal``; with the end of its output.
+        """
+        print(f'  {title} ...', flush=True)
+        begin = time.monotonic()
+        with open(self.log, 'ab') as log:
+            log.write(f'\n$ {" ".join(map(str, command))}\n'.encode())
+            log.flush()
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+            )
+            while True:
+                try:
+                    code = process.wait(timeout=60)
+                    break
+                except subprocess.TimeoutExpired:
+                    print(f'    ... {(time.monotonic() - begin) / 60:.0f} min', flush=True)
+                except BaseException:  # Ctrl-C must not leave a compiler running
+                    process.terminate()
+                    process.wait()
+                    raise
+        seconds = time.monotonic() - begin
+        if code == 0:
+            print(f'    done in {seconds:.0f} s', flush=True)
+        elif fatal:
+            tail = self.log.read_text(errors='replace').splitlines()[-25:]
+            raise SetupError(
+                '\n'.join([*tail, f'{title}: failed (exit status {code}); see {self.log}'])
+            )
+        return code == 0
+
+
+def install(venv: Path, cuda: bool) -> None:
+    """Create the environment and install everything in the order mmcv's build needs."""
+    if not (venv / 'bin' / 'python').exists():
+        print(f'  creating {venv} with Python {sys.version.split()[0]}', flush=True)
+        subprocess.run([sys.executable, '-m', 'venv', str(venv)], check=True)
+    python = venv / 'bin' / 'python'
+    ours = [sys.version_info.major, sys.version_info.minor]
+    probe = 'import sys; print(*sys.version_info[:2])'
+    found = subprocess.run(
+        [python, '-c', probe], capture_output=True, text=True, check=False
+    ).stdout
+    if found.split() != [str(number) for number in ours]:
+        raise SetupError(
+            f'{venv} is broken or of another Python than {ours}: remove it and run again'
+        )
+
+    steps = Steps(venv / 'setup.log')
+    pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input']
+    requirements = ROOT / 'requirements'
+    steps.run('pip and build tools', [*pip, '-r', requirements / 'build.txt'])
+    steps.run(
+        'PyTorch (a download of 3 GB with its CUDA libraries)',
+        [*pip, '-r', requirements / 'torch.txt', '-c', requirements / 'lock.txt'],
+    )
+    exact = [*pip, '--no-deps', '--no-build-isolation']
+    steps.run(
+        'OpenMMLab, spconv, ONNX Runtime and tools', [*exact, '-r', requirements / 'lock.txt']
+    )
+    env = {'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(build_jobs())}
+    # mmcv's build asks torch for a GPU and then wants nvcc; hiding the GPU gives CPU operators.
+    env.update({'FORCE_CUDA': '1'} if cuda else {'CUDA_VISIBLE_DEVICES': '', 'FORCE_CUDA': '0'})
+    mmcv = [*exact, '-r', requirements / 'mmcv.txt']
+    proof = [python, '-c', PROVE_OPS, 'cuda' if cuda else 'cpu']
+    steps.run(
+        'mmcv with its operators (compiles about 10 min on 2 cores, the first time)', mmcv, env
+    )
+    if not steps.run("proof: mmcv's operators compute", proof, fatal=False):
+        # pip caches the wheel; one built for another torch installs just as well.
+        steps.run('mmcv again, from source', [*mmcv, '--no-cache-dir', '--force-reinstall'], env)
+        steps.run("proof: mmcv's operators compute", proof)
+    steps.run('hgkd_mm itself, editable', [*exact, '-e', ROOT])
+    steps.run('proof: the whole stack imports', [python, '-c', PROVE_STACK])
+    print(
+        f'  environment ready after {(time.monotonic() - steps.started) / 60:.1f} min', flush=True
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--venv', type=Path, default=ROOT / '.venv', help='folder of the environment'
+    )
+    parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
+    args = parser.parse_args()
+    venv = args.venv.absolute()
+    cuda, reason = cuda_toolkit()
+    wanted, stamp = fingerprint(ROOT, cuda), venv / STAMP
+    if stamp.is_file() and stamp.read_text() == wanted and (venv / 'bin' / 'python').exists():
+        print(f'{venv}: up to date')
+        return
+    if args.check:
+        raise SetupError(f'{venv}: not made yet, or for other requirements; run: make env')
+    print(f'Setting up {venv} (mmcv: {reason})', flush=True)
+    check_system(venv)
+    stamp.unlink(missing_ok=True)
+    install(venv, cuda)
+    stamp.write_text(wanted)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except SetupError as error:
+        sys.exit(f'error: {error}')

@@ -1,0 +1,36 @@
+"""Draw token maps, detections, segmentations or curves of a trained model: see ``--help``."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from hgkd_mm.utils import cli_errors
+from hgkd_mm.visualization import draw_detections, draw_explained_variance, draw_segmentations, draw_tokens
+
+DRAW = {'tokens': draw_tokens, 'detections': draw_detections, 'segmentations': draw_segmentations}
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name, function in DRAW.items():
+        command = commands.add_parser(name, help=(function.__doc__ or '').splitlines()[0])
+        command.add_argument('config')
+        command.add_argument('checkpoint')
+        command.add_argument('--indices', type=int, nargs='+', default=list(range(6)), help='samples to draw')
+        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+        command.add_argument('--out', required=True, help='PNG to write')
+    command = commands.add_parser('explained-variance', help='curve of a distillation run')
+    command.add_argument('work_dir')
+    command.add_argument('--out', required=True, help='PNG to write')
+    args = parser.parse_args()
+    if args.command == 'explained-variance':
+        path = draw_explained_variance(args.work_dir, args.out)
+    else:
+        path = DRAW[args.command](args.config, args.checkpoint, args.out, args.cfg_options, args.indices)
+    print(f'wrote {path}')
+
+
+if __name__ == '__main__':
+    cli_errors(main)()
