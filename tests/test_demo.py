@@ -8,18 +8,21 @@ from hgkd_mm.demo import Step, demo_steps, run_steps
 from hgkd_mm.errors import HGKDError
 
 
-def step(folder: Path, name: str, code: str) -> Step:
+def step(folder: Path, name: str, code: str, *needs: str) -> Step:
     script = folder / f'{name}.py'
     script.write_text(code)
-    return Step(name, [str(script)], folder / f'{name}.out', 1)
+    return Step(name, [str(script)], folder / f'{name}.out', 1, [folder / f'{n}.out' for n in needs])
 
 
 def test_steps_run_in_order_and_a_second_run_does_nothing(tmp_path, capsys):
     code = "from pathlib import Path\np = Path({path!r})\np.write_text(p.read_text() + 'x' if p.exists() else 'x')"
-    chain = [step(tmp_path, name, code.format(path=str(tmp_path / f'{name}.out'))) for name in ('one', 'two')]
+    chain = [
+        step(tmp_path, 'two', code.format(path=str(tmp_path / 'two.out')), 'one'),
+        step(tmp_path, 'one', code.format(path=str(tmp_path / 'one.out'))),
+    ]
     run_steps(chain, tmp_path / 'logs')
     first = capsys.readouterr().out
-    assert first.index('[1/2] one') < first.index('[2/2] two') and 'left in all' in first
+    assert first.index('[2/2] one') < first.index('[1/2] two') and 'left in all' in first
     run_steps(chain, tmp_path / 'logs')
     assert capsys.readouterr().out.count('already there') == 2
     assert [s.product.read_text() for s in chain] == ['x', 'x']
@@ -28,7 +31,7 @@ def test_steps_run_in_order_and_a_second_run_does_nothing(tmp_path, capsys):
 def test_a_failed_step_stops_the_chain_and_names_its_log(tmp_path):
     chain = [
         step(tmp_path, 'one', "raise ValueError('disk on fire')"),
-        step(tmp_path, 'two', f"open({str(tmp_path / 'two.out')!r}, 'w')"),
+        step(tmp_path, 'two', f"open({str(tmp_path / 'two.out')!r}, 'w')", 'one'),
     ]
     with pytest.raises(HGKDError, match=r'(?s)one failed with exit status 1; its log is .*01\.log.*disk on fire'):
         run_steps(chain, tmp_path / 'logs')
@@ -53,8 +56,23 @@ def test_the_demo_compares_both_starts_on_all_tasks_with_existing_configs():
     chain = demo_steps()
     runs = [s.product.parent.name for s in chain if s.product.name == 'result.json']
     assert runs == [
-        f'{task}-{start}' for task in ('classification', 'detection', 'segmentation') for start in ('hgkd', 'scratch')
+        f'{task}-{start}' for start in ('scratch', 'hgkd') for task in ('classification', 'detection', 'segmentation')
     ]
     for s in chain:
         assert Path(s.command[0]).is_file()
         assert all(Path(a).is_file() for a in s.command if a.startswith('configs/'))
+
+
+def test_independent_steps_run_side_by_side(tmp_path):
+    meet = (
+        'import time\nfrom pathlib import Path\nhere = Path({here!r})\nhere.touch()\n'
+        'end = time.time() + 20\n'
+        'while not Path({there!r}).exists() and time.time() < end: time.sleep(0.05)\n'
+        'assert Path({there!r}).exists()\nPath({out!r}).touch()'
+    )
+    chain = []
+    for name, other in (('one', 'two'), ('two', 'one')):
+        paths = dict(here=tmp_path / f'{name}.here', there=tmp_path / f'{other}.here', out=tmp_path / f'{name}.out')
+        chain.append(step(tmp_path, name, meet.format(**{k: str(v) for k, v in paths.items()})))
+    run_steps(chain, tmp_path / 'logs')
+    assert all(s.product.exists() for s in chain)

@@ -14,17 +14,31 @@ def main() -> None:
     scenes = names.add_parser(
         'cutoutscenes',
         help='the embedded benchmark: classification, detection and segmentation labels',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     scenes.add_argument(
         '--out', type=Path, help='folder to make (default: data/cutoutscenes/foldN)'
     )
-    scenes.add_argument('--fold', type=int, default=0, help='fold to validate on, 0 to 4')
-    scenes.add_argument('--seed', type=int, default=0, help='seed of the scenes')
-    scenes.add_argument('--size', type=int, default=128, help='side of the scenes in pixels')
-    scenes.add_argument('--train', type=int, default=2400, help='number of training scenes')
-    scenes.add_argument('--val', type=int, default=720, help='number of validation scenes')
-    scenes.add_argument('--unlabeled', type=int, default=3000, help='number of pretraining scenes')
+    scenes.add_argument(
+        '--fold', type=int, default=0, help='fold to validate on, 0 to 4 (default: %(default)s)'
+    )
+    scenes.add_argument(
+        '--seed', type=int, default=0, help='seed of the scenes (default: %(default)s)'
+    )
+    scenes.add_argument(
+        '--size', type=int, default=128, help='side of the scenes in pixels (default: %(default)s)'
+    )
+    scenes.add_argument(
+        '--train', type=int, default=2400, help='number of training scenes (default: %(default)s)'
+    )
+    scenes.add_argument(
+        '--val', type=int, default=720, help='number of validation scenes (default: %(default)s)'
+    )
+    scenes.add_argument(
+        '--unlabeled',
+        type=int,
+        default=3000,
+        help='number of pretraining scenes (default: %(default)s)',
+    )
     scenes.add_argument(
         '--source',
         type=Path,
@@ -32,7 +46,9 @@ def main() -> None:
         'instead of Debian packages',
         metavar='DIR',
     )
-    scenes.add_argument('--force', action='store_true', help='replace a data set of other options')
+    scenes.add_argument(
+        '--force', action='store_true', help='make it anew, replacing the data set that is there'
+    )
     scenes.add_argument(
         '--workers', type=int, help='number of processes (default: one a processor)'
     )

@@ -20,8 +20,8 @@ _RUNNER_KEYS = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply ``--cfg-options`` to it.
 
-    A top-level variable (``width = 32``) of the file or a local base is replaced *before* the file is
-    evaluated, so that everything computed from it follows. All other options are merged
+    A top-level variable (``width = 32``) of the file or a local base is replaced *before* the file
+    is evaluated, so that everything computed from it follows. All other options are merged
     afterwards, as usual.
 
     Args:

@@ -370,13 +370,15 @@ def _read_manifest(cfg: Config) -> dict[str, Any]:
 def _dataset_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     if not manifest:
         return {}
-    counts = manifest.get('counts') or {}
+    splits = manifest.get('splits') or {}
+    # The unlabelled scenes are left out: fine-tuning does not see them.
+    used = {name: splits[name] for name in ('train', 'val') if name in splits}
     facts = {
         'version': str(manifest['version']) if 'version' in manifest else None,
         'fold': manifest.get('fold'),
-        'sha256': _sha256_of(manifest),
-        'num_train': counts.get('train'),
-        'num_val': counts.get('val'),
+        'sha256': _sha256_of({name: split.get('sha256') for name, split in used.items()}),
+        'num_train': used.get('train', {}).get('scenes'),
+        'num_val': used.get('val', {}).get('scenes'),
     }
     return {key: value for key, value in facts.items() if value is not None}
 

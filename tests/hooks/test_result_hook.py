@@ -207,7 +207,12 @@ def test_foreign_checkpoint_is_not_called_from_scratch(tmp_path):
 def test_manifest_of_the_data_fills_the_dataset_and_the_chance_level(tmp_path):
     fold = tmp_path / 'fold0'
     (fold / 'classification').mkdir(parents=True)
-    manifest = dict(version=1, fold=3, counts=dict(train=20, val=8), classes=list('abcd'))
+    manifest = dict(
+        version=1,
+        fold=3,
+        splits=dict(train=dict(scenes=20, sha256='a'), val=dict(scenes=8, sha256='b')),
+        classes=list('abcd'),
+    )
     (fold / 'manifest.json').write_text(json.dumps(manifest))
     data = dict(dataset=dict(type='Repeat', dataset=dict(data_root=str(fold / 'classification'))))
     _run(tmp_path, 2, [10.0, 20.0], cfg=dict(val_dataloader=data))

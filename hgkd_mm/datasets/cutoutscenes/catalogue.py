@@ -1,5 +1,6 @@
 """The catalogue of source pictures: which file of which package plays which role."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -44,7 +45,8 @@ class Picture:
         identity: Pictures of the same object share it; it never crosses a split. Default: path.
         cut: How to get the object: ``'alpha'`` (as it is), ``'white'`` (cut from a white ground),
             ``'left_half'`` (a sprite sheet of two).
-        crop: Part of a background to use: left, top, right, bottom as fractions of its size.
+        white: Darkest value of white ground, 0 to 255.
+        crop: Part of the picture to use: left, top, right, bottom as fractions of its size.
         licence: Licence, where it differs from the package's.
         credit: Author, where it differs from the package's.
         source: Web page the package names as its origin.
@@ -56,6 +58,7 @@ class Picture:
     sha256: str
     identity: str = ''
     cut: str = 'alpha'
+    white: int = 228
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     licence: str = ''
     credit: str = ''
@@ -64,7 +67,7 @@ class Picture:
 
 def load_catalogue() -> tuple[dict[str, Package], list[Picture]]:
     """Read the packages by name, and the pictures, from the package's ``sources.json``."""
-    data = json.loads(files(__package__).joinpath('sources.json').read_text(encoding='utf-8'))
+    data = json.loads(_text())
     packages = {name: Package(name, **fields) for name, fields in data['packages'].items()}
     pictures = []
     for fields in data['pictures']:
@@ -73,3 +76,12 @@ def load_catalogue() -> tuple[dict[str, Package], list[Picture]]:
             fields['crop'] = tuple(fields['crop'])
         pictures.append(Picture(**fields))
     return packages, pictures
+
+
+def catalogue_sha256() -> str:
+    """Return the checksum of ``sources.json``: it stands for all pictures, which it pins."""
+    return hashlib.sha256(_text().encode()).hexdigest()
+
+
+def _text() -> str:
+    return files(__package__).joinpath('sources.json').read_text(encoding='utf-8')

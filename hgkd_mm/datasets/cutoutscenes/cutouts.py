@@ -30,7 +30,12 @@ class Cutout:
 
 
 def make_cutout(
-    picture: Image.Image, category: str, identity: str, longest: int, cut: str = 'alpha'
+    picture: Image.Image,
+    category: str,
+    identity: str,
+    longest: int,
+    cut: str = 'alpha',
+    white: int = 228,
 ) -> Cutout:
     """Cut the object out, trim it and shrink it.
 
@@ -40,13 +45,14 @@ def make_cutout(
         identity: Name of the photographed object.
         longest: Longer side in pixels to which a larger cut-out is shrunk.
         cut: ``'alpha'``, ``'white'`` or ``'left_half'``; see `Picture`.
+        white: Darkest value of white ground.
 
     Raises:
         ValueError: Nothing of the picture is opaque.
     """
     image = picture.convert('RGBA')
     if cut == 'white':
-        image = cut_from_white(image)
+        image = cut_from_white(image, white)
     elif cut == 'left_half':
         image = left_sprite(image)
     box = image.getchannel('A').point([0] * 32 + [255] * 224).getbbox()
@@ -64,8 +70,8 @@ def make_cutout(
 
 def resize(image: Image.Image, scale: float) -> Image.Image:
     """Resize by a factor. Pillow does this in integers, so every machine gets the same pixels."""
-    size = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
-    return image.resize(size, Image.Resampling.BICUBIC)
+    width, height = (max(1, int(side * scale + 0.5)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def opaque_area(image: Image.Image) -> int:
@@ -73,7 +79,7 @@ def opaque_area(image: Image.Image) -> int:
     return sum(image.getchannel('A').histogram()[OPAQUE:])
 
 
-def cut_from_white(image: Image.Image, white: int = 228, hole: int = 60) -> Image.Image:
+def cut_from_white(image: Image.Image, white: int, hole: int = 60) -> Image.Image:
     """Make the white ground of a product photograph transparent.
 
     Ground is what is nearly white and connected to the border; holes (the eyes of a pair of
@@ -96,7 +102,7 @@ def cut_from_white(image: Image.Image, white: int = 228, hole: int = 60) -> Imag
         pure = pixels[regions == region][:, :3].min(axis=1)
         ground[region] = touches or (area >= hole and np.median(pure) >= 250)
     thick = cv2.dilate(ground[regions].astype(np.uint8), np.ones((3, 3), np.uint8))
-    alpha = largest_regions(1 - thick) * 255
+    alpha = largest_regions(1 - thick, 0.5) * 255
     return Image.fromarray(np.dstack([pixels[..., :3], alpha.astype(np.uint8)]), 'RGBA')
 
 

@@ -94,7 +94,8 @@ def write_coco(
         classes: Class names; the category ids are 1, 2, ...
         size: Side of the scenes in pixels.
     """
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index, (background, things) in enumerate(scenes):
         name = f'{index:06d}.png'
         images.append(

@@ -112,12 +112,19 @@ def _load(
         try:
             with Image.open(file) as image:
                 if picture.role == BACKGROUND:
-                    photograph = _background(image, picture.crop, size)
+                    photograph = _background(image, picture, size)
                     backgrounds[picture.identity].append(photograph)
                     continue
                 if picture.cut == 'alpha' and not image.has_transparency_data:
                     raise ValueError('a cut-out needs an alpha channel')
-                cutout = make_cutout(image, picture.role, picture.identity, 2 * size, picture.cut)
+                cutout = make_cutout(
+                    _part(image, picture),
+                    picture.role,
+                    picture.identity,
+                    2 * size,
+                    picture.cut,
+                    picture.white,
+                )
         except (OSError, ValueError, UnidentifiedImageError) as error:
             raise DataError(f'{picture.path}: not a usable picture ({error})') from error
         cutouts[picture.role][picture.identity].append(cutout)
@@ -131,16 +138,18 @@ def _load(
     )
 
 
-def _background(
-    image: Image.Image, crop: tuple[float, float, float, float], size: int
-) -> Image.Image:
-    """Load a photograph, cropped, its shorter side at most three times that of a scene."""
-    image.draft('RGB', (4 * size, 4 * size))  # JPEG only: decodes a smaller version, much faster
+def _part(image: Image.Image, picture: Picture) -> Image.Image:
     width, height = image.size
-    left, top, right, bottom = crop
-    image = image.convert('RGB').crop(
+    left, top, right, bottom = picture.crop
+    return image.crop(
         (int(left * width), int(top * height), int(right * width), int(bottom * height))
     )
+
+
+def _background(image: Image.Image, picture: Picture, size: int) -> Image.Image:
+    """Load a photograph, cropped, its shorter side at most three times that of a scene."""
+    image.draft('RGB', (4 * size, 4 * size))  # JPEG only: decodes a smaller version, much faster
+    image = _part(image.convert('RGB'), picture)
     scale = 3 * size / min(image.size)
     if scale < 1:
         wide, high = (max(3 * size, int(side * scale + 0.5)) for side in image.size)

@@ -7,20 +7,20 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.utils import atomic_write
 
-from .catalogue import load_catalogue
+from .catalogue import catalogue_sha256, load_catalogue
 from .contact import draw_contact_sheet
 from .credits import debian_credits, folder_credits
 from .folds import FOLDS
@@ -41,7 +41,7 @@ class Options:
     Attributes:
         fold: Fold 0 to 4 to validate on.
         seed: Seed of the scenes, >= 0. The folds do not depend on it.
-        size: Side of the scenes in pixels, 32 to 1024.
+        size: Side of the scenes in pixels, 64 to 1024.
         train: Number of training scenes.
         val: Number of validation scenes.
         unlabeled: Number of unlabelled scenes.
@@ -56,7 +56,7 @@ class Options:
 
     def check(self) -> None:
         """Raise a `ConfigError` for a value out of range."""
-        ranges = dict(fold=(0, FOLDS - 1), seed=(0, 2**32 - 1), size=(32, 1024))
+        ranges = dict(fold=(0, FOLDS - 1), seed=(0, 2**32 - 1), size=(64, 1024))
         for name, value in asdict(self).items():
             low, high = ranges.get(name, (0, MAX_COUNT))
             if not low <= value <= high:
@@ -91,7 +91,7 @@ def prepare_cutoutscenes(
         val: Number of validation scenes.
         unlabeled: Number of unlabelled scenes for pretraining.
         source: Folder with own pictures, see `folder_material`. None: the Debian packages.
-        force: Replace a data set of other options.
+        force: Make it anew, replacing an existing data set of any options.
         workers: Number of processes, 1 or more; default: one per processor.
         cache: Folder for downloads; default: see `cache_dir`.
         say: Called with lines for the user.
@@ -119,15 +119,17 @@ def prepare_cutoutscenes(
         **asdict(options),
         'source': f'{Path(source).name} {material.fingerprint[:16]}'
         if source and material
-        else 'debian',
+        else f'debian {catalogue_sha256()[:16]}',
     }
     if _is_there(out, facts, force):
         say(f'{out}: already there')
         return out
     _check_space(out, options)
     if material is None:
-        material = debian_material(size, Path(cache) if cache else cache_dir(), say)
-    with _whole_or_nothing(out) as folder:
+        downloads = Path(cache) if cache else cache_dir()
+        with _disk_errors(downloads):
+            material = debian_material(size, downloads, say)
+    with _disk_errors(out.parent), _whole_or_nothing(out) as folder:
         counts = _write(folder, material, options, workers, say)
         _write_manifest(folder, material, facts, counts, source is None)
         text = debian_credits() if source is None else folder_credits(Path(str(source)).name)
@@ -156,12 +158,14 @@ def _is_there(out: Path, facts: dict, force: bool) -> bool:
         for key, value in facts.items()
         if found.get(key) != value
     ]
-    if differ and not force:
+    if force:
+        return False
+    if differ:
         raise DataError(
             f'{out}: holds a data set of other options ({"; ".join(differ)}): pass --force to '
             'replace it, or another --out'
         )
-    return not differ
+    return True
 
 
 def _check_space(out: Path, options: Options) -> None:
@@ -176,6 +180,21 @@ def _check_space(out: Path, options: Options) -> None:
             f'{place}: {free >> 20} MiB free, the data set needs up to {need >> 20} MiB: make '
             'room, ask for fewer scenes, or choose another --out'
         )
+
+
+@contextlib.contextmanager
+def _disk_errors(place: Path) -> Iterator[None]:
+    """Turn what the disk refuses, and the death of a worker process, into typed errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f'{place}: the disk is full: make room and try again') from error
+        raise DataError(f'{place}: cannot be written ({error})') from error
+    except BrokenProcessPool as error:
+        raise DataError(
+            f'{place}: a worker process died, probably for lack of memory: try a smaller --workers'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -194,10 +213,6 @@ def _whole_or_nothing(out: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.rename(temporary, out)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f'{out.parent}: the disk is full; nothing was left behind') from error
-        raise DataError(f'{out}: cannot be written ({error})') from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -218,10 +233,12 @@ def _write(
     jobs = [(split, index) for split, amount in amounts.items() for index in range(amount)]
     say(f'composing {len(jobs)} scenes of {options.size} px with {workers} processes')
     results: dict[str, list[tuple[list[dict], str]]] = {split: [] for split in SPLITS}
-    with tqdm(total=len(jobs), unit='scene', mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns) as bar:
+        task = bar.add_task('scenes', total=len(jobs))
         for (split, _), result in zip(jobs, _map(jobs, folder, samplers, workers), strict=True):
             results[split].append(result)
-            bar.update()
+            bar.advance(task)
     facts = {}
     for split, outcomes in results.items():
         digest = hashlib.sha256(''.join(digest for _, digest in outcomes).encode())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hgkd_mm.errors import DataError
 
 ZLIB, DIRECTORY, ZSTD = 1, 2, 4
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 20_000
 MAX_FILE_BYTES = 256 << 20
 
 

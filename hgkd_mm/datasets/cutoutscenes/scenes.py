@@ -170,13 +170,11 @@ def _light(
     """Change brightness, contrast and colour of the light by up to the given parts; alpha stays."""
     gain = 1 + dice.uniform(-brightness, brightness)
     slope = 1 + dice.uniform(-contrast, contrast)
+    values = (np.arange(256) - 128) * slope + 128
     table: list[int] = []
     for _ in range(3):
-        factor = gain * (1 + dice.uniform(-tint, tint))
-        table += [
-            min(255, max(0, int(((value - 128) * slope + 128) * factor + 0.5)))
-            for value in range(256)
-        ]
+        lit = values * (gain * (1 + dice.uniform(-tint, tint))) + 0.5
+        table += np.clip(lit, 0, 255).astype(int).tolist()
     if image.mode == 'RGBA':
         table += range(256)
     return image.point(table)

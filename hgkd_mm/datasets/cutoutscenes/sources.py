@@ -135,9 +135,14 @@ def extract(deb: Path, root: str, wanted: Iterable[str]) -> dict[str, bytes]:
     for path in wanted:
         members.setdefault(path.partition('!')[0], []).append(path)
     found: dict[str, bytes] = {}
-    process = subprocess.Popen(
-        ['dpkg-deb', '--fsys-tarfile', str(deb)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    try:
+        process = subprocess.Popen(
+            ['dpkg-deb', '--fsys-tarfile', str(deb)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except FileNotFoundError as error:
+        raise DownloadError(
+            f'{deb}: reading it needs dpkg-deb: install dpkg, {ELSEWHERE}'
+        ) from error
     assert process.stdout is not None and process.stderr is not None
     with process:
         try:

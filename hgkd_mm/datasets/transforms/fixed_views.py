@@ -18,7 +18,7 @@ def seeded(*entropy: int) -> Iterator[None]:
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would take a stack trace for each GPU
     try:
         yield
     finally:
