@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -395,6 +396,8 @@ def _protocol_facts(cfg: Config) -> dict[str, Any]:
         'batch_size': batch_size and batch_size * get_world_size(),
         'optimizer': optimizer.get('type'),
         'lr': optimizer.get('lr'),
+        # AmpOptimWrapper or our AutocastOptimWrapper
+        'precision': 'mixed' if re.search('Amp|Autocast', str(wrapper.get('type'))) else None,
     }
     return {key: value for key, value in facts.items() if value is not None}
 
