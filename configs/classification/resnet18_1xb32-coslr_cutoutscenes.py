@@ -54,7 +54,7 @@ val_evaluator = dict(_delete_=True, type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=lr, weight_decay=0.05),
+    optimizer=dict(_delete_=True, type='AdamW', fused=True, lr=lr, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
 param_scheduler = [

@@ -135,6 +135,7 @@ class ResultHook(Hook):
             self.provenance = {
                 'pretraining': _foreign(runner) or read_pretraining(runner.cfg),
                 'config_sha256': config_sha256(runner.cfg),
+                'seed': runner.seed,
             }
         resumed = runner.iter > 0
         self.curve = _read_curve(Path(runner.work_dir), _epochs_done(runner)) if resumed else []
@@ -246,7 +247,7 @@ class ResultHook(Hook):
             },
             'code': {'version': __version__, 'commit': _commit()},
             'config_sha256': provenance['config_sha256'],
-            'seed': runner.seed,
+            'seed': provenance.get('seed', runner.seed),
             'environment': {
                 'python': platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in PACKAGES},

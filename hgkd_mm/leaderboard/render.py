@@ -87,7 +87,7 @@ def render_markdown(tables: Iterable[Table]) -> str:
                 table.task,
                 start_name(row),
                 pretraining_budget(row) or '–',
-                f'{table.protocol.epochs:g} epochs, {table.protocol.resolution} px',
+                f'{_epochs(table.protocol.epochs)}, {table.protocol.resolution} px',
                 ', '.join(results),
                 ', '.join(gain for m in table.metrics if (gain := _gain(table, row, m))) or '–',
                 str(len(row.runs)),
@@ -310,7 +310,7 @@ def pretraining_budget(row: Row) -> str:
     pre = row.pretraining
     if pre is None:
         return ''
-    parts = [f'{pre.epochs:g} epochs'] if pre.epochs is not None else []
+    parts = [_epochs(pre.epochs)] if pre.epochs is not None else []
     if pre.mask_ratio is not None:
         parts.append(f'{100 * pre.mask_ratio:g} % masked')
     return ', '.join(parts)
@@ -319,7 +319,7 @@ def pretraining_budget(row: Row) -> str:
 def protocol_facts(table: Table) -> list[tuple[str, str]]:
     """List everything that is equal for all rows of a table."""
     p, budget = table.protocol, table.rows[0].runs[0].record.budget
-    facts = [('Fine-tuning', f'{p.epochs:g} epochs')]
+    facts = [('Fine-tuning', _epochs(p.epochs))]
     if budget.finetuning_images:
         facts.append(('Images seen', f'{budget.finetuning_images:,}'))
     facts += [
@@ -339,6 +339,10 @@ def protocol_facts(table: Table) -> list[tuple[str, str]]:
     if table.chance is not None:
         facts.append(('Chance', f'{table.chance:.1f} %'))
     return facts
+
+
+def _epochs(number: float) -> str:
+    return f'{number:g} epoch' + ('' if number == 1 else 's')
 
 
 def _label(table: Table, metric: str) -> str:

@@ -15,27 +15,35 @@ from ..sparse import PatchMask
 class UNetDecoder(BaseModule):
     """Fills the gaps with mask tokens and merges all stages from coarse to fine.
 
-    Every stage is projected to its level's width, its hidden positions are replaced by that level's learned
-    mask token, and it is added to the upsampled level below, followed by a 3x3 convolution block.
+    Every stage is projected to its level's width and its hidden positions are replaced by that stage's learned
+    mask token. From coarse to fine, it is added to the upsampled level below, followed by a 3x3 convolution block, up
+    to the level of the output; stages finer than that are brought down to it by the stride of their projection.
 
-    The paper's abstract states a UNet-style student; the widths and the block are our choice.
+    The paper's abstract states a UNet-style student; the widths, the block and the output level are our choice.
 
     Args:
-        in_channels: Channels of the student's stages, fine to coarse.
-        channels: Width of each level, fine to coarse; same length.
+        in_channels: Channels of the student's stages, fine to coarse; each has half the resolution of the one before.
+        channels: Width of each level from the output's on, fine to coarse: ``len(in_channels) - out_level``.
+        out_level: Stage whose resolution the output has; 0 is the finest.
         init_cfg: mmengine initialisation config.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: Sequence[int], init_cfg: dict | None = None) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], channels: Sequence[int], out_level: int = 0, init_cfg: dict | None = None
+    ) -> None:
         super().__init__(init_cfg)
+        self.out_level = out_level
+        widths = [channels[0]] * out_level + list(channels)
+        sides = [2 ** max(0, out_level - stage) for stage in range(len(in_channels))]
         self.projections = nn.ModuleList(
-            nn.Conv2d(before, after, 1) for before, after in zip(in_channels, channels, strict=True)
+            nn.Conv2d(before, after, side, stride=side)
+            for before, after, side in zip(in_channels, widths, sides, strict=True)
         )
-        self.mask_tokens = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in channels)
+        self.mask_tokens = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in widths)
         for token in self.mask_tokens:
             nn.init.trunc_normal_(token, std=0.02)
-        self.blocks = nn.ModuleList(_conv_block(width, width) for width in channels)
-        self.downs = nn.ModuleList(
+        self.blocks = nn.ModuleList(_conv_block(width) for width in channels)
+        self.ups = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1) for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
         )
 
@@ -47,24 +55,27 @@ class UNetDecoder(BaseModule):
             mask: What the student saw; None when it saw everything.
 
         Returns:
-            ``(B, channels[0], H_0, W_0)``.
+            ``(B, channels[0], H, W)`` at the resolution of stage ``out_level``.
         """
-        out = None
-        for level in reversed(range(len(feats))):
-            merged = self.projections[level](feats[level])
-            if mask is not None:
-                visible = mask.grid(*merged.shape[-2:])
-                merged = torch.where(visible, merged, self.mask_tokens[level].to(merged.dtype))
-            if out is not None:
-                coarse = self.downs[level](out)  # at the coarse level: a quarter of the work
-                merged = merged + F.interpolate(coarse, size=merged.shape[-2:], mode='nearest')
-            out = self.blocks[level](merged)
+        skips = [self._skip(stage, feat, mask) for stage, feat in enumerate(feats)]
+        skips = [sum(skips[: self.out_level + 1]), *skips[self.out_level + 1 :]]
+        out = self.blocks[-1](skips[-1])
+        for level in reversed(range(len(skips) - 1)):
+            coarse = self.ups[level](out)  # at the coarse level: a quarter of the work
+            out = self.blocks[level](skips[level] + F.interpolate(coarse, size=skips[level].shape[-2:]))
         return out
 
+    def _skip(self, stage: int, feat: Tensor, mask: PatchMask | None) -> Tensor:
+        projected = self.projections[stage](feat)
+        if mask is None:
+            return projected
+        visible = mask.grid(*projected.shape[-2:])
+        return torch.where(visible, projected, self.mask_tokens[stage].to(projected.dtype))
 
-def _conv_block(channels_in: int, channels_out: int) -> nn.Sequential:
+
+def _conv_block(width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )

@@ -23,7 +23,6 @@ class TokenDistillationHead(BaseModule):
     Args:
         in_channels: Channels of the decoder's output.
         embed_dims: Width of the teacher's tokens.
-        downsample: Decoder positions per teacher token and axis: each token is predicted from a square of that side.
         distance: 'smooth_l1', 'cosine' or 'mse': how a token's representation is compared.
         masked_weight: Weight of the distance at hidden positions.
         visible_weight: Weight of the distance at visible positions.
@@ -39,7 +38,6 @@ class TokenDistillationHead(BaseModule):
         self,
         in_channels: int,
         embed_dims: int,
-        downsample: int = 1,
         distance: Literal['smooth_l1', 'cosine', 'mse'] = 'smooth_l1',
         masked_weight: float = 1.0,
         visible_weight: float = 1.0,
@@ -50,7 +48,7 @@ class TokenDistillationHead(BaseModule):
         super().__init__(init_cfg)
         if distance not in TOKEN_DISTANCES:
             raise ConfigError(f"unknown token distance '{distance}': choose one of {', '.join(TOKEN_DISTANCES)}")
-        self.projection = nn.Conv2d(in_channels, embed_dims, downsample, stride=downsample)
+        self.projection = nn.Conv2d(in_channels, embed_dims, 1)
         self.standardize = nn.BatchNorm1d(embed_dims, affine=False)
         self.distance = distance
         self.masked_weight = masked_weight
@@ -60,8 +58,7 @@ class TokenDistillationHead(BaseModule):
 
     def predict(self, decoded: Tensor, size: tuple[int, int]) -> Tensor:
         """Return predicted tokens ``(B, C, h, w)`` on the teacher's grid ``size``."""
-        side = self.projection.kernel_size[0]
-        return self.projection(resize(decoded, (size[0] * side, size[1] * side)))
+        return self.projection(resize(decoded, size))
 
     def targets(self, tokens: Tensor) -> Tensor:
         """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(B*h*w, C)`` in the parameters' precision."""

@@ -195,6 +195,7 @@ def test_tested_checkpoint_remembers_its_pretraining_and_its_epochs(tmp_path):
     record = _test(tmp_path / 'test', train / 'epoch_2.pth', 19.0)
     assert record.pretraining.backbone_sha256 == sha256
     assert record.protocol.epochs == 2
+    assert record.seed == 7  # of the training
     assert record.metrics == {'top1': 19.0}
     assert [p.metrics['top1'] for p in record.curve] == [10, 20]
 

@@ -27,7 +27,7 @@ def test_targets_are_layer_normalised_then_standardised_per_channel():
 @pytest.mark.parametrize('distance', ['smooth_l1', 'mse', 'cosine'])
 def test_loss_equals_a_loop_over_positions(distance):
     torch.manual_seed(0)
-    head = TokenDistillationHead(8, 16, 2, distance, masked_weight=2.0, visible_weight=0.5)
+    head = TokenDistillationHead(8, 16, distance, masked_weight=2.0, visible_weight=0.5)
     decoded, tokens = torch.randn(1, 8, 8, 8), torch.randn(1, 16, 4, 4)
     mask = mask_of([1, 0], [0, 0])
     losses = head.loss(decoded, tokens, mask)

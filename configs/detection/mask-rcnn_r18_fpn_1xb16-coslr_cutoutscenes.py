@@ -6,10 +6,10 @@ pretrained = None  # backbone.pth; None trains from scratch
 fold = 0
 data_root = f'data/cutoutscenes/fold{fold}'
 img_size = 128
-batch_size = 8
+batch_size = 16
 max_epochs = 12
 warmup_epochs = min(1, max_epochs / 2)
-lr = 5e-4
+lr = 1e-3
 num_workers = 0
 head_channels = 48
 
@@ -108,7 +108,7 @@ val_evaluator = dict(ann_file=f'{data_root}/instances_val.json')
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=lr, weight_decay=0.05),
+    optimizer=dict(_delete_=True, type='AdamW', fused=True, lr=lr, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=10.0),
 )

@@ -8,8 +8,8 @@ img_size = 128
 patch_size = 32
 mask_ratio = 0.6
 batch_size = 64
-max_epochs = 40
-warmup_epochs = 2
+max_epochs = 15
+warmup_epochs = 1
 lr = 2e-3
 num_views = 1  # fixed views an image: the teacher is asked once for each
 num_workers = 0
@@ -28,12 +28,12 @@ model = dict(
         stem_channels=width,
         out_indices=(0, 1, 2, 3),
     ),
-    neck=dict(type='UNetDecoder', in_channels=stage_channels, channels=[16, 32, 128, 256]),
+    # out_level 2 is stride 16, that of the teacher's tokens
+    neck=dict(type='UNetDecoder', in_channels=stage_channels, channels=[192, 256], out_level=2),
     head=dict(
         type='TokenDistillationHead',
-        in_channels=16,
+        in_channels=192,
         embed_dims=384,
-        downsample=4,  # stride 4 of the decoder to 16 of the tokens
         distance='smooth_l1',
         masked_weight=1.0,
         visible_weight=1.0,
@@ -53,7 +53,6 @@ view_transforms = [
         type='mmpretrain.RandomResizedCrop',
         scale=img_size,
         crop_ratio_range=(0.4, 1.0),
-        backend='pillow',
         interpolation='bicubic',
     ),
     dict(type='RandomFlip', prob=0.5),
@@ -86,7 +85,7 @@ train_dataloader = dict(
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', fused=True, lr=lr, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=5.0),
 )
@@ -129,7 +128,7 @@ custom_hooks = [
             **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
             dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/val'),
         ),
-        interval=20,
+        interval=5,
     ),
     dict(type='StudentExportHook'),
 ]
