@@ -11,13 +11,16 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
 	$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))) python3)
 RUN := .venv/bin/python
 
-.PHONY: help env test test-quick lint format docs clean
+.PHONY: help env demo test test-quick lint format docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 env:  ## set-up: .venv with the pinned stack, mmcv's operators compiled and proven
 	@$(PYTHON) tools/setup_env.py
+
+demo: env  ## the whole chain on the embedded benchmark: about 25 minutes on 2 cores
+	$(RUN) tools/demo.py
 
 test: env  ## the whole test suite
 	$(RUN) -m pytest -m "" -q

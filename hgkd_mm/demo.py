@@ -20,9 +20,9 @@ PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-15e_cutoutscenes.py
 
 #: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on one core.
 DOWNSTREAM = {
-    'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 150),
-    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb16-coslr_cutoutscenes.py', 5, 'detections', 150),
-    'segmentation': ('configs/segmentation/upernet_r18_1xb16-coslr_cutoutscenes.py', 6, 'segmentations', 90),
+    'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 320),
+    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb8-coslr_cutoutscenes.py', 4, 'detections', 330),
+    'segmentation': ('configs/segmentation/upernet_r18_1xb8-coslr_cutoutscenes.py', 4, 'segmentations', 230),
 }
 
 #: Lines of a step's output worth showing: not mmengine's config dumps and per-parameter notes.
@@ -50,7 +50,7 @@ def demo_steps() -> list[Step]:
     chain = [
         Step('CutoutScenes, the data set', prepare, manifest, 60),
         Step('Teacher: conversion and proof', convert, TEACHER, 25, [manifest]),
-        Step('H-GKD pretraining', pretrain, backbone, 600, [manifest, TEACHER]),
+        Step('H-GKD pretraining', pretrain, backbone, 850, [manifest, TEACHER]),
     ]
     draw = {
         '1-token-maps': (['tokens', PRETRAINING, str(pretraining)], backbone),

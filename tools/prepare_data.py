@@ -28,15 +28,15 @@ def main() -> None:
         '--size', type=int, default=128, help='side of the scenes in pixels (default: %(default)s)'
     )
     scenes.add_argument(
-        '--train', type=int, default=2400, help='number of training scenes (default: %(default)s)'
+        '--train', type=int, default=1210, help='number of training scenes (default: %(default)s)'
     )
     scenes.add_argument(
-        '--val', type=int, default=720, help='number of validation scenes (default: %(default)s)'
+        '--val', type=int, default=440, help='number of validation scenes (default: %(default)s)'
     )
     scenes.add_argument(
         '--unlabeled',
         type=int,
-        default=3000,
+        default=2640,
         help='number of pretraining scenes (default: %(default)s)',
     )
     scenes.add_argument(
