@@ -105,6 +105,7 @@ def run_steps(chain: Sequence[Step], log_dir: Path, lanes: int = 2) -> None:
             while ready and len(running) < lanes:
                 step = ready.pop(0)
                 print(f'{_head(chain, step)} ({clock.left()} left in all)', flush=True)
+                clock.begin(step)
                 log = log_dir / f'{chain.index(step) + 1:02d}.log'
                 running[pool.submit(run_step, step, log, f'[{chain.index(step) + 1}]')] = step
             for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
@@ -119,21 +120,26 @@ class Clock:
 
     def __init__(self, chain: Sequence[Step], lanes: int) -> None:
         self.lanes = lanes
-        self.start = time.monotonic()
         self.left_seconds = sum(step.seconds for step in chain if not step.product.exists())
-        self.done_seconds = 0.0
+        self.started: dict[Path, float] = {}
+        self.spent = self.expected = 0.0
+
+    def begin(self, step: Step) -> None:
+        """Note that a step starts."""
+        self.started[step.product] = time.monotonic()
 
     def finish(self, step: Step) -> None:
         """Count a step as done."""
+        self.spent += time.monotonic() - self.started.pop(step.product)
+        self.expected += step.seconds
         self.left_seconds -= step.seconds
-        self.done_seconds += step.seconds
 
     def left(self) -> str:
         """Return the time left, for people."""
-        elapsed = time.monotonic() - self.start
-        # This machine against the one the seconds were taken on, once there is enough to compare.
-        pace = elapsed * self.lanes / self.done_seconds if self.done_seconds > 300 else 1.0
-        seconds = pace * self.left_seconds / self.lanes
+        # This machine against the one the seconds were taken on, once there is something to compare.
+        pace = self.spent / self.expected if self.expected > 100 else 1.0
+        under_way = sum(time.monotonic() - start for start in self.started.values())
+        seconds = max(0.0, pace * self.left_seconds - under_way) / self.lanes
         return f'{seconds:.0f} s' if seconds < 90 else f'about {seconds / 60:.0f} min'
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import HGKDError
+from .errors import HGKDError, RecordError
 
 
 @contextlib.contextmanager
@@ -44,6 +44,24 @@ def sha256_file(path: str | os.PathLike) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def insert_block(document: Path, name: str, body: str) -> str:
+    """Return a Markdown document's text with ``body`` between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        RecordError: The document cannot be read or has no such markers.
+    """
+    start, end = f'<!-- {name} -->', f'<!-- /{name} -->'
+    try:
+        text = document.read_text(encoding='utf-8')
+    except OSError as error:
+        raise RecordError(f'{document}: cannot be read: {error.strerror}') from None
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise RecordError(f'{document}: expected the markers {start} and then {end}')
+    return f'{before}{start}\n\n{body}\n{end}{after}'
 
 
 def cli_errors(main: Callable[[], None]) -> Callable[[], None]:

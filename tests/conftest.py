@@ -34,9 +34,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndar
         mask[y : y + h, x : x + w] = 1
         rle = coco_mask.encode(np.asfortranarray(mask))
         rle['counts'] = rle['counts'].decode()
-        objects.append(
-            dict(category_id=label, bbox=[x, y, w, h], area=w * h, iscrowd=0, segmentation=rle)
-        )
+        objects.append(dict(category_id=label, bbox=[x, y, w, h], area=w * h, iscrowd=0, segmentation=rle))
     return image, labels, objects
 
 

@@ -44,7 +44,11 @@ def test_a_step_that_makes_nothing_is_a_failure(tmp_path):
 
 
 def test_only_progress_is_shown_and_everything_is_logged(tmp_path, capsys):
-    lines = ['11/23 23:52:26 - mmengine - INFO - Epoch(train) [1][2/2] eta: 0:01', '11/23 - paramwise_options', '  x = 1']
+    lines = [
+        '11/23 23:52:26 - mmengine - INFO - Epoch(train) [1][2/2] eta: 0:01',
+        '11/23 - paramwise_options',
+        '  x = 1',
+    ]
     code = f"print({chr(10).join(lines)!r})\nopen({str(tmp_path / 'one.out')!r}, 'w')"
     run_steps([step(tmp_path, 'one', code)], tmp_path / 'logs')
     out = capsys.readouterr().out

@@ -16,9 +16,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 # Made by the commands themselves, so not there in a fresh clone.
 GENERATED = ('data/', 'weights/', 'work_dirs/', 'leaderboard/', '.venv/')
-BLOCK = re.compile(
-    r'(?P<run><!-- test: run -->\n+)?^```(?:bash|sh)\n(?P<body>.*?)^```', re.M | re.S
-)
+BLOCK = re.compile(r'(?P<run><!-- test: run -->\n+)?^```(?:bash|sh)\n(?P<body>.*?)^```', re.M | re.S)
 
 
 def _name(path):
@@ -99,9 +97,7 @@ def test_options_in_commands_are_known_to_the_tool(command):
     for argument in arguments:
         option = argument.partition('=')[0]
         if re.fullmatch(r'--?[a-z][\w-]*', option):
-            assert re.search(rf'(?<![\w-]){option}(?![\w-])', text), (
-                f'{script} has no option {option}'
-            )
+            assert re.search(rf'(?<![\w-]){option}(?![\w-])', text), f'{script} has no option {option}'
 
 
 @pytest.mark.slow

@@ -35,11 +35,7 @@ def _pins(name, version):
 
 @pytest.mark.parametrize('version', ['3.10', '3.11', '3.12'])
 def test_every_package_is_pinned_exactly_once(version):
-    pins = [
-        pin
-        for name in ('build.txt', 'torch.txt', 'lock.txt', 'mmcv.txt')
-        for pin in _pins(name, version)
-    ]
+    pins = [pin for name in ('build.txt', 'torch.txt', 'lock.txt', 'mmcv.txt') for pin in _pins(name, version)]
     names = [pin.name.lower() for pin in pins]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r'==[\w.]+', str(pin.specifier)) for pin in pins)
@@ -90,9 +86,7 @@ def test_full_disk_is_told_before_anything_is_made(setup_env, monkeypatch, tmp_p
 def test_failed_step_shows_the_end_of_its_output(setup_env, tmp_path):
     steps = setup_env.Steps(tmp_path / 'log')
     command = [sys.executable, '-c', 'import sys; print("the reason"); sys.exit(3)']
-    with pytest.raises(
-        setup_env.SetupError, match=r'(?s)the reason.*building: failed \(exit status 3\)'
-    ):
+    with pytest.raises(setup_env.SetupError, match=r'(?s)the reason.*building: failed \(exit status 3\)'):
         steps.run('building', command)
     assert steps.run('trying', command, fatal=False) is False
 

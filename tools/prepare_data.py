@@ -15,24 +15,12 @@ def main() -> None:
         'cutoutscenes',
         help='the embedded benchmark: classification, detection and segmentation labels',
     )
-    scenes.add_argument(
-        '--out', type=Path, help='folder to make (default: data/cutoutscenes/foldN)'
-    )
-    scenes.add_argument(
-        '--fold', type=int, default=0, help='fold to validate on, 0 to 4 (default: %(default)s)'
-    )
-    scenes.add_argument(
-        '--seed', type=int, default=0, help='seed of the scenes (default: %(default)s)'
-    )
-    scenes.add_argument(
-        '--size', type=int, default=128, help='side of the scenes in pixels (default: %(default)s)'
-    )
-    scenes.add_argument(
-        '--train', type=int, default=1210, help='number of training scenes (default: %(default)s)'
-    )
-    scenes.add_argument(
-        '--val', type=int, default=440, help='number of validation scenes (default: %(default)s)'
-    )
+    scenes.add_argument('--out', type=Path, help='folder to make (default: data/cutoutscenes/foldN)')
+    scenes.add_argument('--fold', type=int, default=0, help='fold to validate on, 0 to 4 (default: %(default)s)')
+    scenes.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: %(default)s)')
+    scenes.add_argument('--size', type=int, default=128, help='side of the scenes in pixels (default: %(default)s)')
+    scenes.add_argument('--train', type=int, default=1210, help='number of training scenes (default: %(default)s)')
+    scenes.add_argument('--val', type=int, default=440, help='number of validation scenes (default: %(default)s)')
     scenes.add_argument(
         '--unlabeled',
         type=int,
@@ -42,16 +30,11 @@ def main() -> None:
     scenes.add_argument(
         '--source',
         type=Path,
-        help='compose from DIR/cutouts/<class>/*.png (RGBA) and DIR/backgrounds/*.{jpg,png} '
-        'instead of Debian packages',
+        help='compose from DIR/cutouts/<class>/*.png (RGBA) and DIR/backgrounds/*.{jpg,png} instead of Debian packages',
         metavar='DIR',
     )
-    scenes.add_argument(
-        '--force', action='store_true', help='make it anew, replacing the data set that is there'
-    )
-    scenes.add_argument(
-        '--workers', type=int, help='number of processes (default: one a processor)'
-    )
+    scenes.add_argument('--force', action='store_true', help='make it anew, replacing the data set that is there')
+    scenes.add_argument('--workers', type=int, help='number of processes (default: one a processor)')
     args = vars(parser.parse_args())
     args.pop('name')
     args['out'] = args['out'] or Path('data/cutoutscenes') / f'fold{args["fold"]}'

@@ -75,15 +75,11 @@ def check_system(venv: Path) -> None:
     if missing:
         needs = ', '.join(f'{package} ({reason})' for package, reason in missing)
         names = ' '.join(package for package, _ in missing)
-        raise SetupError(
-            f'missing system packages: {needs}. Install them with: apt-get install {names}'
-        )
+        raise SetupError(f'missing system packages: {needs}. Install them with: apt-get install {names}')
     if not venv.exists():
         free = shutil.disk_usage(venv.parent).free / 2**30
         if free < DISK_NEEDED_GIB:
-            raise SetupError(
-                f'{free:.0f} GiB of disk are free at {venv.parent}, {DISK_NEEDED_GIB} GiB needed'
-            )
+            raise SetupError(f'{free:.0f} GiB of disk are free at {venv.parent}, {DISK_NEEDED_GIB} GiB needed')
 
 
 def cuda_toolkit() -> tuple[bool, str]:
@@ -167,9 +163,7 @@ class Steps:
             print(f'    done in {seconds:.0f} s', flush=True)
         elif fatal:
             tail = self.log.read_text(errors='replace').splitlines()[-25:]
-            raise SetupError(
-                '\n'.join([*tail, f'{title}: failed (exit status {code}); see {self.log}'])
-            )
+            raise SetupError('\n'.join([*tail, f'{title}: failed (exit status {code}); see {self.log}']))
         return code == 0
 
 
@@ -181,13 +175,9 @@ def install(venv: Path, cuda: bool) -> None:
     python = venv / 'bin' / 'python'
     ours = [sys.version_info.major, sys.version_info.minor]
     probe = 'import sys; print(*sys.version_info[:2])'
-    found = subprocess.run(
-        [python, '-c', probe], capture_output=True, text=True, check=False
-    ).stdout
+    found = subprocess.run([python, '-c', probe], capture_output=True, text=True, check=False).stdout
     if found.split() != [str(number) for number in ours]:
-        raise SetupError(
-            f'{venv} is broken or of another Python than {ours}: remove it and run again'
-        )
+        raise SetupError(f'{venv} is broken or of another Python than {ours}: remove it and run again')
 
     steps = Steps(venv / 'setup.log')
     pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input']
@@ -198,33 +188,25 @@ def install(venv: Path, cuda: bool) -> None:
         [*pip, '-r', requirements / 'torch.txt', '-c', requirements / 'lock.txt'],
     )
     exact = [*pip, '--no-deps', '--no-build-isolation']
-    steps.run(
-        'OpenMMLab, spconv, ONNX Runtime and tools', [*exact, '-r', requirements / 'lock.txt']
-    )
+    steps.run('OpenMMLab, spconv, ONNX Runtime and tools', [*exact, '-r', requirements / 'lock.txt'])
     env = {'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(build_jobs())}
     # mmcv's build asks torch for a GPU and then wants nvcc; hiding the GPU gives CPU operators.
     env.update({'FORCE_CUDA': '1'} if cuda else {'CUDA_VISIBLE_DEVICES': '', 'FORCE_CUDA': '0'})
     mmcv = [*exact, '-r', requirements / 'mmcv.txt']
     proof = [python, '-c', PROVE_OPS, 'cuda' if cuda else 'cpu']
-    steps.run(
-        'mmcv with its operators (compiles about 10 min on 2 cores, the first time)', mmcv, env
-    )
+    steps.run('mmcv with its operators (compiles about 10 min on 2 cores, the first time)', mmcv, env)
     if not steps.run("proof: mmcv's operators compute", proof, fatal=False):
         # pip caches the wheel; one built for another torch installs just as well.
         steps.run('mmcv again, from source', [*mmcv, '--no-cache-dir', '--force-reinstall'], env)
         steps.run("proof: mmcv's operators compute", proof)
     steps.run('hgkd_mm itself, editable', [*exact, '-e', ROOT])
     steps.run('proof: the whole stack imports', [python, '-c', PROVE_STACK])
-    print(
-        f'  environment ready after {(time.monotonic() - steps.started) / 60:.1f} min', flush=True
-    )
+    print(f'  environment ready after {(time.monotonic() - steps.started) / 60:.1f} min', flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--venv', type=Path, default=ROOT / '.venv', help='folder of the environment'
-    )
+    parser.add_argument('--venv', type=Path, default=ROOT / '.venv', help='folder of the environment')
     parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
     args = parser.parse_args()
     venv = args.venv.absolute()

@@ -15,8 +15,6 @@ custom_hooks = [
         type='hgkd_mm.ResultHook',
         task='classification',
         dataset=dict(name='ImageNet-1k', version='ILSVRC2012'),
-        protocol=dict(
-            epochs=300, batch_size=2048, resolution=224, recipe='SparK fine-tuning (mmpretrain)'
-        ),
+        protocol=dict(epochs=300, batch_size=2048, resolution=224, recipe='SparK fine-tuning (mmpretrain)'),
     )
 ]

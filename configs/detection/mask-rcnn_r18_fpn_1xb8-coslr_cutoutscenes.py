@@ -38,13 +38,9 @@ model = dict(
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(
-            out_channels=head_channels, roi_layer=dict(output_size=7, sampling_ratio=1)
-        ),
+        bbox_roi_extractor=dict(out_channels=head_channels, roi_layer=dict(output_size=7, sampling_ratio=1)),
         bbox_head=dict(in_channels=head_channels, fc_out_channels=256, num_classes=len(classes)),
-        mask_roi_extractor=dict(
-            out_channels=head_channels, roi_layer=dict(output_size=14, sampling_ratio=1)
-        ),
+        mask_roi_extractor=dict(out_channels=head_channels, roi_layer=dict(output_size=14, sampling_ratio=1)),
         mask_head=dict(
             num_convs=2,
             in_channels=head_channels,
@@ -117,9 +113,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True)
-)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True))
 randomness = dict(seed=0)
 custom_hooks = [
     dict(

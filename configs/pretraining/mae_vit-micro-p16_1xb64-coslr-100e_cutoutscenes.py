@@ -75,7 +75,5 @@ param_scheduler = [  # their factors multiply
     dict(type='CosineAnnealingLR', T_max=max_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=1, save_last=True)
-)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=10, max_keep_ckpts=1, save_last=True))
 resume = False  # the base resumes by itself

@@ -19,12 +19,8 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options which ``tools/train.py`` and ``tools/test.py`` have in common."""
-    parser.add_argument(
-        'config', help='config file: classification, detection, segmentation or pretraining'
-    )
-    parser.add_argument(
-        '--work-dir', help='folder for logs, checkpoints and results; default: work_dirs/CONFIG'
-    )
+    parser.add_argument('config', help='config file: classification, detection, segmentation or pretraining')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results; default: work_dirs/CONFIG')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -74,9 +70,7 @@ def build_errors(config: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error.args[0] if error.args else error)
-        if re.search(
-            r'class `?\w+`? in \S+:|is not in the .* registry|unexpected keyword argument', text
-        ):
+        if re.search(r'class `?\w+`? in \S+:|is not in the .* registry|unexpected keyword argument', text):
             raise ConfigError(f'config {config}: {text}') from error
         raise
 

@@ -37,9 +37,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     try:
         cfg = _evaluate(path, options)
     except Exception as error:  # a config is a program: anything can come out of it
-        raise ConfigError(
-            f'config {path} cannot be read: {type(error).__name__}: {error}'
-        ) from error
+        raise ConfigError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     for key in options:
         _check_option(cfg, key, path)
     cfg.merge_from_dict(options)
@@ -105,11 +103,7 @@ def _check_option(cfg: Config, key: str, path: Path) -> None:
         if part not in known and not is_new_argument:
             close = difflib.get_close_matches(part, known, n=3)
             where = '.'.join(key.split('.')[:depth]) or path.name
-            advice = (
-                f'did you mean {" or ".join(close)}?'
-                if close
-                else f'it has {_shorten(_names(node))}'
-            )
+            advice = f'did you mean {" or ".join(close)}?' if close else f'it has {_shorten(_names(node))}'
             raise ConfigError(f'--cfg-options {key}: {where} has no {part!r}; {advice}')
         node = _child(node, part)
 
@@ -128,9 +122,7 @@ def _child(node: Any, part: str) -> Any:
 
 def _shorten(names: Iterable[str], count: int = 8) -> str:
     names = sorted(n for n in names if not n.startswith('_'))
-    return (
-        ', '.join(names[:count]) + (', ...' if len(names) > count else '') if names else 'no names'
-    )
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '') if names else 'no names'
 
 
 def check_data(cfg: Config, loaders: Iterable[str]) -> None:
@@ -153,9 +145,7 @@ def _check_dataset(dataset: ConfigDict, key: str) -> None:
     for name in ('dataset', 'datasets'):  # wrappers
         inner = dataset.get(name, [])
         for index, child in enumerate(inner if isinstance(inner, list) else [inner]):
-            _check_dataset(
-                child, f'{key}.{name}' + (f'.{index}' if isinstance(inner, list) else '')
-            )
+            _check_dataset(child, f'{key}.{name}' + (f'.{index}' if isinstance(inner, list) else ''))
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or {}
     if isinstance(prefix, str):

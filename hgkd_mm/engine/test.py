@@ -13,9 +13,7 @@ from .config import check_data, load_config
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line of ``tools/test.py``."""
-    parser = argparse.ArgumentParser(
-        description='Evaluate a checkpoint on the test data of its config.'
-    )
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test data of its config.')
     add_common_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of a training run with this config')
     return parser.parse_args(argv)
@@ -36,9 +34,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     if not cfg.get('test_dataloader'):
-        raise ConfigError(
-            f'config {args.config} has no test_dataloader: there is nothing to evaluate on'
-        )
+        raise ConfigError(f'config {args.config} has no test_dataloader: there is nothing to evaluate on')
     prepare(cfg, args)
     weights = state_dict_of(load_checkpoint_file(args.checkpoint), args.checkpoint)
     check_data(cfg, ['test_dataloader'])

@@ -15,6 +15,9 @@ from ..transfer import apply_pretrained, load_checkpoint_file
 from .common import add_common_options, build_errors, build_runner, prepare
 from .config import check_data, load_config
 
+#: What a hook writes when training ends.
+_PRODUCTS = {'ResultHook': 'result.json', 'StudentExportHook': 'backbone.pth'}
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line of ``tools/train.py``."""
@@ -49,7 +52,7 @@ def train(argv: Sequence[str] | None = None) -> None:
     if args.amp:
         enable_amp(cfg)
     checkpoint = find_checkpoint(cfg, args.resume)
-    if checkpoint is not None and is_complete(cfg, checkpoint):
+    if checkpoint is not None and is_complete(cfg, checkpoint) and has_products(cfg):
         print(f'{cfg.work_dir}: already complete ({checkpoint}), nothing to do')
         return
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
@@ -79,9 +82,7 @@ def enable_amp(cfg: Config) -> None:
         wrapper.setdefault('loss_scale', 'dynamic')
         return
     if cfg.get('default_scope') == 'mmdet':
-        raise ConfigError(
-            "--amp: mmcv's NMS knows no bfloat16 on CPUs; train detectors there without --amp"
-        )
+        raise ConfigError("--amp: mmcv's NMS knows no bfloat16 on CPUs; train detectors there without --amp")
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         print_log(
             '--amp: this CPU has no bfloat16 instructions and emulates them, which is much slower',
@@ -112,10 +113,7 @@ def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
         resume = resume or find_latest_checkpoint(cfg.work_dir)
         if not resume:  # nothing was written yet
             return None
-        if (
-            not Path(resume).is_file()
-            and (beside := Path(cfg.work_dir, Path(resume).name)).is_file()
-        ):
+        if not Path(resume).is_file() and (beside := Path(cfg.work_dir, Path(resume).name)).is_file():
             resume = str(beside)  # the work dir was moved
     if not Path(resume).is_file():
         raise WeightsError(
@@ -137,3 +135,9 @@ def is_complete(cfg: Config, checkpoint: str) -> bool:
     if loop.get('max_iters') is not None:
         return meta['iter'] >= loop['max_iters']
     return loop.get('max_epochs') is not None and meta.get('epoch', 0) >= loop['max_epochs']
+
+
+def has_products(cfg: Config) -> bool:
+    """Say whether the files exist that the hooks write after the last epoch; a run may be killed before."""
+    names = (hook.get('type', '').split('.')[-1] for hook in cfg.get('custom_hooks') or [])
+    return all(Path(cfg.work_dir, _PRODUCTS[name]).is_file() for name in names if name in _PRODUCTS)

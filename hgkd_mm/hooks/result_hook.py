@@ -233,9 +233,7 @@ class ResultHook(Hook):
             'chance': chance,
             'protocol': protocol,
             'budget': {
-                'finetuning_images': round(images * protocol['epochs'])
-                if images and protocol.get('epochs')
-                else None
+                'finetuning_images': round(images * protocol['epochs']) if images and protocol.get('epochs') else None
             },
             'pretraining': provenance['pretraining'],
             'model': _describe_model(runner),
@@ -335,9 +333,7 @@ def _read_curve(folder: Path, until: float) -> list[dict[str, Any]]:
     try:
         return [point for point in json.loads(path.read_text()) if point['epoch'] <= until]
     except (ValueError, KeyError, TypeError):
-        raise RecordError(
-            f'{path}: not a learning curve; remove it and resume, or train again'
-        ) from None
+        raise RecordError(f'{path}: not a learning curve; remove it and resume, or train again') from None
 
 
 @master_only

@@ -88,8 +88,8 @@ def _fixed_views(dataset: BaseDataset) -> FixedViews:
     found = [t for t in dataset.pipeline.transforms if isinstance(t, FixedViews)]
     if len(found) != 1:
         raise ConfigError(
-            f'TeacherHook: cache_dir needs exactly one hgkd_mm.FixedViews in the training pipeline, found {len(found)}: '
-            'random views cannot be cached. Wrap the random transforms in it, or set cache_dir=None'
+            f'TeacherHook: cache_dir needs one hgkd_mm.FixedViews in the training pipeline, found {len(found)}: random '
+            'views cannot be cached. Wrap the random transforms in it, or set cache_dir=None'
         )
     return found[0]
 

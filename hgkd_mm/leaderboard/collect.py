@@ -121,9 +121,7 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> list[Run]:
     paths: dict[Path, Path] = {}
     for folder in places:
         if not folder.exists():
-            raise RecordError(
-                f'{folder}: no such folder; expected one with result.json files below it'
-            )
+            raise RecordError(f'{folder}: no such folder; expected one with result.json files below it')
         for path in [folder] if folder.is_file() else sorted(folder.rglob('result.json')):
             paths.setdefault(path.resolve(), path)
     if not paths:
@@ -155,12 +153,8 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
             Row(model, pretraining, tuple(sorted(same.values(), key=lambda run: run.record.seed)))
             for (model, pretraining), same in group.items()
         ]
-        rows.sort(
-            key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path))
-        )
+        rows.sort(key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path)))
         tables.append(Table(task, dataset, protocol, tuple(rows)))
     order = list(METRICS)
-    tables.sort(
-        key=lambda t: (order.index(t.task), t.dataset.name, repr(t.dataset), repr(t.protocol))
-    )
+    tables.sort(key=lambda t: (order.index(t.task), t.dataset.name, repr(t.dataset), repr(t.protocol)))
     return tables

@@ -162,10 +162,7 @@ class Record(_Part):
         ]:
             unknown = set(metrics) - set(allowed)
             if unknown:
-                raise ValueError(
-                    f'{where}: {sorted(unknown)} not among the metrics of {self.task}: '
-                    f'{list(allowed)}'
-                )
+                raise ValueError(f'{where}: {sorted(unknown)} not among the metrics of {self.task}: {list(allowed)}')
             if primary_metric(self.task) not in metrics:
                 raise ValueError(f'{where}: no {primary_metric(self.task)!r}')
         epochs = [point.epoch for point in self.curve]

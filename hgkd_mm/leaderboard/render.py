@@ -16,11 +16,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..errors import RecordError
-from ..utils import atomic_write
+from ..utils import atomic_write, insert_block
 from .collect import Row, Table, find_runs, make_tables
 from .record import METRICS, primary_metric
 
-README_START, README_END = '<!-- leaderboard -->', '<!-- /leaderboard -->'
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 # Okabe-Ito colours: told apart by colour-blind readers too. Scratch is always grey.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
@@ -59,7 +58,7 @@ def build(
         out / 'index.html': render_html(tables, out, load_pictures(pictures)),
     }
     if readme is not None:
-        files[Path(readme)] = insert_block(Path(readme), table)
+        files[Path(readme)] = insert_block(Path(readme), 'leaderboard', table)
     for path, text in files.items():
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding='utf-8', newline='')
@@ -80,9 +79,7 @@ def render_markdown(tables: Iterable[Table]) -> str:
     lines, notes = [_line(head), _line(['---'] * len(head))], []
     for table in tables:
         for row in table.rows:
-            results = [
-                f'{_number(row, m)} {_label(table, m)}' for m in table.metrics if m in row.metrics
-            ]
+            results = [f'{_number(row, m)} {_label(table, m)}' for m in table.metrics if m in row.metrics]
             cells = [
                 table.task,
                 start_name(row),
@@ -95,9 +92,7 @@ def render_markdown(tables: Iterable[Table]) -> str:
             lines.append(_line(map(_cell, cells)))
         networks = ' / '.join(sorted({network_name(row) for row in table.rows}))
         facts = ', '.join(f'{term.lower()} {value}' for term, value in protocol_facts(table))
-        notes.append(
-            f'- {table.task}: {_cell(data_name(table))}; {_cell(networks)}; {_cell(facts)}'
-        )
+        notes.append(f'- {table.task}: {_cell(data_name(table))}; {_cell(networks)}; {_cell(facts)}')
     return '\n'.join([*lines, '', 'Rows of a task share everything below:', '', *notes]) + '\n'
 
 
@@ -115,9 +110,7 @@ def render_csv(tables: Iterable[Table]) -> str:
         data, protocol = table.dataset, table.protocol
         for rank, row in enumerate(table.rows, 1):
             pre = row.pretraining
-            facts = (
-                [pre.teacher, pre.teacher_layer, pre.epochs, pre.mask_ratio] if pre else [None] * 4
-            )
+            facts = [pre.teacher, pre.teacher_layer, pre.epochs, pre.mask_ratio] if pre else [None] * 4
             for metric in row.metrics:
                 writer.writerow(
                     [table.task, data.name, data.version, data.fold, rank, row.method, *facts]
@@ -160,9 +153,7 @@ def render_html(tables: list[Table], out: Path, pictures: list[tuple[str, str]])
         for number, table in enumerate(tables)
     ]
     records = sum(len(row.runs) for table in tables for row in table.rows)
-    return environment.get_template('index.html.j2').render(
-        sections=sections, records=records, pictures=pictures
-    )
+    return environment.get_template('index.html.j2').render(sections=sections, records=records, pictures=pictures)
 
 
 def _html_row(table: Table, row: Row, rank: int, out: Path) -> dict:
@@ -220,9 +211,7 @@ def draw_curves(table: Table, name: str) -> str:
         axes.plot(epochs, mean, color=colour, linewidth=2, marker='o', markersize=3.5, label=label)
         if len(curves) > 1:
             for curve in curves:
-                axes.plot(
-                    *zip(*sorted(curve.items()), strict=True), color=colour, alpha=0.35, linewidth=1
-                )
+                axes.plot(*zip(*sorted(curve.items()), strict=True), color=colour, alpha=0.35, linewidth=1)
     if not drawn:
         return ''
     if table.chance is not None:
@@ -259,21 +248,6 @@ def load_pictures(folder: str | os.PathLike | None) -> list[tuple[str, str]]:
         uri = 'data:image/png;base64,' + base64.b64encode(content).decode('ascii')
         pictures.append((caption[:1].upper() + caption[1:], uri))
     return pictures
-
-
-def insert_block(readme: Path, table: str) -> str:
-    """Return the README's text with the generated table between its markers."""
-    try:
-        text = readme.read_text(encoding='utf-8')
-    except OSError as error:
-        raise RecordError(f'--readme {readme}: cannot be read: {error.strerror}') from None
-    before, start, rest = text.partition(README_START)
-    _, end, after = rest.partition(README_END)
-    if not start or not end:
-        raise RecordError(
-            f'--readme {readme}: expected the markers {README_START} and then {README_END}'
-        )
-    return f'{before}{start}\n\n{table}\n{end}{after}'
 
 
 # -- how things are named ---------------------------------------------------------------------

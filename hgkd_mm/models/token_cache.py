@@ -29,9 +29,7 @@ class TokenCache:
         DataError: The folder holds tokens of something else.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike, num_views: int, token_shape: Sequence[int], source: dict
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike, num_views: int, token_shape: Sequence[int], source: dict) -> None:
         self.folder = Path(folder)
         shape = (num_views, *token_shape)
         manifest = {'schema': 1, 'shape': list(shape), 'source': source}

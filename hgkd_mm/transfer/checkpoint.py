@@ -64,13 +64,10 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f'checkpoint {path} does not exist. Check the path; '
-            'a run writes its checkpoints into its work dir'
+            f'checkpoint {path} does not exist. Check the path; a run writes its checkpoints into its work dir'
         )
     if path.stat().st_size == 0:
-        raise WeightsError(
-            f'checkpoint {path} is empty: the copy or download broke off, fetch it again'
-        )
+        raise WeightsError(f'checkpoint {path} is empty: the copy or download broke off, fetch it again')
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=str(map_location or 'cpu'))
@@ -94,8 +91,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
         ) from error
     if not isinstance(checkpoint, Mapping):
         raise WeightsError(
-            f'{path} holds a {type(checkpoint).__name__}, '
-            'expected a dict of weights or an mmengine checkpoint'
+            f'{path} holds a {type(checkpoint).__name__}, expected a dict of weights or an mmengine checkpoint'
         )
     return dict(checkpoint)
 
@@ -106,11 +102,7 @@ def _first_line(error: Exception) -> str:
 
 def _refused(error: Exception) -> str:
     """Cut the name of the refused object out of torch's long message."""
-    lines = [
-        line.strip()
-        for line in str(error).splitlines()
-        if 'Unsupported' in line or 'GLOBAL' in line
-    ]
+    lines = [line.strip() for line in str(error).splitlines() if 'Unsupported' in line or 'GLOBAL' in line]
     return (lines or [_first_line(error)])[0].replace('WeightsUnpickler error: ', '')[:160]
 
 
@@ -130,8 +122,7 @@ def state_dict_of(checkpoint: Mapping, path: str | os.PathLike) -> dict[str, tor
     foreign = [str(key) for key, value in weights.items() if not isinstance(value, torch.Tensor)]
     if foreign:
         raise WeightsError(
-            f"{path} is neither a state dict nor a checkpoint with a 'state_dict': "
-            f'{foreign[:5]} are no tensors'
+            f"{path} is neither a state dict nor a checkpoint with a 'state_dict': {foreign[:5]} are no tensors"
         )
     return dict(weights)
 
@@ -146,9 +137,7 @@ def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
     return checkpoint
 
 
-def _load_weights_only(
-    file: Any, map_location: Any = None, weights_only: bool | None = None
-) -> dict:
+def _load_weights_only(file: Any, map_location: Any = None, weights_only: bool | None = None) -> dict:
     """Take the place of the loader behind mmengine's remote schemes, which may unpickle."""
     if isinstance(file, str | os.PathLike):
         return _load_for_mmengine(os.fspath(file), map_location)

@@ -64,9 +64,7 @@ def export_backbone(checkpoint: str | os.PathLike, out: str | os.PathLike) -> di
     """
     loaded = load_checkpoint_file(checkpoint)
     weights = state_dict_of(loaded, checkpoint)
-    backbone = {
-        k.removeprefix('backbone.'): v for k, v in weights.items() if k.startswith('backbone.')
-    }
+    backbone = {k.removeprefix('backbone.'): v for k, v in weights.items() if k.startswith('backbone.')}
     if not backbone:
         raise WeightsError(
             f"{checkpoint} has no key which begins with 'backbone.'; "
@@ -111,9 +109,7 @@ def _find(node: Any, key: str) -> Any:
     """Return the first value named ``key`` in nested dicts and lists."""
     if isinstance(node, dict) and key in node:
         return node[key]
-    children = (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
-    )
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
     return next((found for child in children if (found := _find(child, key)) is not None), None)
 
 

@@ -25,9 +25,7 @@ def apply_pretrained(cfg: Config) -> None:
         return
     backbone = cfg.get('model', {}).get('backbone')
     if backbone is None:
-        raise ConfigError(
-            f'pretrained={checkpoint}: this config has no model.backbone to load it into'
-        )
+        raise ConfigError(f'pretrained={checkpoint}: this config has no model.backbone to load it into')
     if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
         raise WeightsError(
             f'pretrained={checkpoint}: no such file. Export it with tools/export_backbone.py, '

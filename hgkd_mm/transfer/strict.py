@@ -87,9 +87,7 @@ class StrictPretrained:
         WeightsError: On call, when the file cannot be read or does not fit the module exactly.
     """
 
-    def __init__(
-        self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu'
-    ) -> None:
+    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
         self.checkpoint = str(checkpoint)
         self.prefix = prefix
         self.map_location = map_location
@@ -103,20 +101,15 @@ class StrictPretrained:
         weights = state_dict_of(checkpoint, self.checkpoint)
         if self.prefix is not None:
             prefix = self.prefix.rstrip('.') + '.'
-            selected = {
-                k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)
-            }
+            selected = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             if not selected:
                 raise WeightsError(
-                    f'{self.checkpoint} has no key which begins with {prefix!r}; '
-                    f'it has {_first(weights)}'
+                    f'{self.checkpoint} has no key which begins with {prefix!r}; it has {_first(weights)}'
                 )
             weights = selected
         count = load_strictly(module, weights, self.checkpoint)
         self._protect(module)
-        print_log(
-            f'StrictPretrained: all {count} tensors of {self.checkpoint} loaded', logger='current'
-        )
+        print_log(f'StrictPretrained: all {count} tensors of {self.checkpoint} loaded', logger='current')
 
     def _protect(self, module: nn.Module) -> None:
         # mmengine knows only its own 'Pretrained' to be last. Ours runs before the children's
@@ -126,9 +119,7 @@ class StrictPretrained:
             if child is not module and isinstance(child, BaseModule):
                 child.is_init = True
         if isinstance(module, BaseModule):
-            module.init_cfg = dict(
-                type='Pretrained', checkpoint=self.checkpoint, prefix=self.prefix
-            )
+            module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint, prefix=self.prefix)
 
     def _get_init_info(self) -> str:
         return f'{type(self).__name__}: load from {self.checkpoint}'

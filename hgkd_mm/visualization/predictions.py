@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from mmengine.dataset import pseudo_collate
 
 from .figure import picture_grid, save, show
-from .model import load_model, load_samples, rgb
+from ..engine.load import load_model, load_samples, rgb
 
 
 def palette(number: int) -> np.ndarray:
@@ -73,7 +73,9 @@ def _decode(rle: dict, shape: tuple[int, ...]) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
 
 
-def _draw_instances(axis: Axes, image: np.ndarray, instances: list, classes: Sequence[str], colours: np.ndarray) -> None:
+def _draw_instances(
+    axis: Axes, image: np.ndarray, instances: list, classes: Sequence[str], colours: np.ndarray
+) -> None:
     blended = image.astype(float) / 255
     for _, mask, label, _ in instances:
         blended[mask] = 0.5 * blended[mask] + 0.5 * colours[label]
@@ -84,7 +86,13 @@ def _draw_instances(axis: Axes, image: np.ndarray, instances: list, classes: Seq
         )
         text = classes[label] if score is None else f'{classes[label]} {score:.2f}'
         axis.text(
-            left + 1, top + 1, text, fontsize=5, va='top', color='white', bbox=dict(facecolor=colours[label], pad=0.8, lw=0)
+            left + 1,
+            top + 1,
+            text,
+            fontsize=5,
+            va='top',
+            color='white',
+            bbox=dict(facecolor=colours[label], pad=0.8, lw=0),
         )
 
 
@@ -119,8 +127,6 @@ def draw_segmentations(
         show(row[1], colours[np.where(truth < len(classes), truth, 0)])
         show(row[2], colours[predicted])
         present |= set(np.unique(truth)) | set(np.unique(predicted))
-    handles = [
-        Rectangle((0, 0), 1, 1, color=colours[i], label=classes[i]) for i in sorted(present) if i < len(classes)
-    ]
+    handles = [Rectangle((0, 0), 1, 1, color=colours[i], label=classes[i]) for i in sorted(present) if i < len(classes)]
     figure.legend(handles=handles, loc='outside lower center', ncols=4, fontsize=7, frameon=False)
     return save(figure, out)

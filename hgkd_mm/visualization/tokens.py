@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..registry import MODELS
 from .figure import picture_grid, save, show
-from .model import load_model, load_samples, rgb
+from ..engine.load import load_model, load_samples, rgb
 
 
 def pca_colours(reference: Tensor, *others: Tensor) -> list[np.ndarray]:
@@ -64,9 +64,7 @@ def draw_tokens(
     if not teachers:
         raise ConfigError(f'{config} has no TeacherHook: token maps are those of H-GKD runs')
     _, samples = load_samples(cfg, 'train_dataloader', indices)
-    batch = dict(
-        inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples]
-    )
+    batch = dict(inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples])
     tokens = MODELS.build(teachers[0])(batch['inputs'])
     inputs = model.data_preprocessor(batch, False)['inputs']
     mask = model.mask_of(inputs, batch['data_samples'])

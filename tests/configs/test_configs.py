@@ -15,12 +15,8 @@ from hgkd_mm.engine import load_config
 from hgkd_mm.transfer import load_checkpoint_file
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(
-    str(p.relative_to(ROOT)) for p in ROOT.glob('configs/*/*.py') if p.parent.name != '_base_'
-)
-DOWNSTREAM = [
-    c for c in CONFIGS if c.split('/')[1] in ('classification', 'detection', 'segmentation')
-]
+CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob('configs/*/*.py') if p.parent.name != '_base_')
+DOWNSTREAM = [c for c in CONFIGS if c.split('/')[1] in ('classification', 'detection', 'segmentation')]
 DEMO = [c for c in DOWNSTREAM if 'cutoutscenes' in c]
 
 

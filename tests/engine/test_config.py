@@ -84,9 +84,7 @@ def loader(root='', **dataset) -> ConfigDict:
 
 
 def test_missing_data_root_is_named_with_the_remedy(tmp_path):
-    with pytest.raises(
-        DataError, match=r'loader.dataset.data_root: .*cutoutscenes does not exist. .*prepare_data'
-    ):
+    with pytest.raises(DataError, match=r'loader.dataset.data_root: .*cutoutscenes does not exist. .*prepare_data'):
         check_data(loader(tmp_path / 'cutoutscenes'), ['loader'])
 
 

@@ -64,9 +64,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
     whole = load_checkpoint_file(checkpoint_of(tmp_path / 'whole'))
     resumed = load_checkpoint_file(checkpoint_of(tmp_path / 'part'))
     assert whole['meta']['iter'] == resumed['meta']['iter']
-    assert (
-        whole['optimizer']['param_groups'][0]['lr'] == resumed['optimizer']['param_groups'][0]['lr']
-    )
+    assert whole['optimizer']['param_groups'][0]['lr'] == resumed['optimizer']['param_groups'][0]['lr']
 
 
 def test_pretrained_weights_are_what_training_starts_from(tmp_path, options):
@@ -86,9 +84,7 @@ def test_pretrained_weights_are_what_training_starts_from(tmp_path, options):
 def test_pretrained_weights_of_another_width_are_refused(tmp_path, options):
     torch.save(ResNet(18, base_channels=16, stem_channels=16).state_dict(), tmp_path / 'wide.pth')
     with pytest.raises(WeightsError, match='wide.pth does not fit ResNet'):
-        engine.train(
-            [CONFIG, '--work-dir', str(tmp_path), *options, f'pretrained={tmp_path / "wide.pth"}']
-        )
+        engine.train([CONFIG, '--work-dir', str(tmp_path), *options, f'pretrained={tmp_path / "wide.pth"}'])
 
 
 def test_evaluation_gives_the_metrics_of_the_training(tmp_path, options):
@@ -154,9 +150,7 @@ def test_errors_are_one_line_on_the_command_line(monkeypatch, capsys):
 
 def test_amp_runs_the_forward_pass_in_bfloat16_and_keeps_float32_weights(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    cfg = ConfigDict(
-        default_scope='mmpretrain', optim_wrapper=dict(optimizer=dict(type='SGD', lr=1))
-    )
+    cfg = ConfigDict(default_scope='mmpretrain', optim_wrapper=dict(optimizer=dict(type='SGD', lr=1)))
     enable_amp(cfg)
     layer = torch.nn.Linear(2, 2)
     wrapper = engine.AutocastOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), 0.1))

@@ -115,9 +115,7 @@ def test_last_epoch_is_evaluated_when_the_interval_leaves_it_out(tmp_path):
     # As after a stop between the last checkpoint and its evaluation.
     _run(tmp_path, 2, [10.0, 20.0])
     (tmp_path / 'result.json').unlink()
-    (tmp_path / 'curve.json').write_text(
-        json.dumps(json.loads((tmp_path / 'curve.json').read_text())[:1])
-    )
+    (tmp_path / 'curve.json').write_text(json.dumps(json.loads((tmp_path / 'curve.json').read_text())[:1]))
     _run(tmp_path, 2, [25.0], resume=True, load_from=str(tmp_path / 'epoch_2.pth'))
     assert [p.metrics['top1'] for p in load_record(tmp_path / 'result.json').curve] == [10, 25]
 
@@ -155,9 +153,7 @@ def test_no_record_of_an_interrupted_training(tmp_path):
 
 
 def _backbone(path):
-    teacher = dict(
-        type='hgkd_mm.ViTTeacher', weights='weights/vit.safetensors', sha256='a' * 64, layer=9
-    )
+    teacher = dict(type='hgkd_mm.ViTTeacher', weights='weights/vit.safetensors', sha256='a' * 64, layer=9)
     meta = dict(method='hgkd_mm.HGKD', teacher=teacher, epochs=20, mask_ratio=0.6, seed=1)
     torch.save({'state_dict': {'w': torch.ones(1)}, 'meta': meta}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -181,9 +177,7 @@ def test_pretraining_is_read_from_the_loaded_file(tmp_path):
     assert read_pretraining(Config(dict(model=dict(backbone=dict(init_cfg=init))))) == expected
     init = dict(type='Kaiming', layer='Conv2d')
     assert read_pretraining(Config(dict(model=dict(backbone=dict(init_cfg=[init]))))) is None
-    assert read_pretraining(Config(dict(pretrained='torchvision://resnet50'))) == {
-        'method': 'torchvision://resnet50'
-    }
+    assert read_pretraining(Config(dict(pretrained='torchvision://resnet50'))) == {'method': 'torchvision://resnet50'}
 
 
 def test_tested_checkpoint_remembers_its_pretraining_and_its_epochs(tmp_path):

@@ -27,10 +27,7 @@ def _record(value=40.0, task='classification', pretraining=None, seed=0, curve=(
         budget=dict(finetuning_images=1000),
         pretraining=pretraining,
         model=dict(name='ImageClassifier', backbone='ResNet-18', params=11_000_000),
-        curve=[
-            dict(epoch=epoch, metrics={primary_metric(task): point})
-            for epoch, point in enumerate(curve, 1)
-        ],
+        curve=[dict(epoch=epoch, metrics={primary_metric(task): point}) for epoch, point in enumerate(curve, 1)],
         cost=dict(wall_time_s=61.5, device='CPU', threads=2),
         code=dict(version='0.1.0', commit=None),
         config_sha256='c' * 64,

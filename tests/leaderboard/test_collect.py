@@ -13,9 +13,7 @@ def _tables(*records):
 
 def test_rows_are_ranked_by_the_primary_metric(make_record, hgkd):
     spark = dict(method='SparK', epochs=20)
-    (table,) = _tables(
-        make_record(30.0), make_record(45.0, pretraining=hgkd), make_record(28.0, pretraining=spark)
-    )
+    (table,) = _tables(make_record(30.0), make_record(45.0, pretraining=hgkd), make_record(28.0, pretraining=spark))
     assert [row.method for row in table.rows] == ['H-GKD', 'from scratch', 'SparK']
 
 
@@ -55,9 +53,7 @@ def test_tasks_and_data_are_not_mixed(make_record):
 
 def test_seeds_are_averaged(make_record, hgkd):
     others = {**hgkd, 'seed': 1, 'backbone_sha256': 'd' * 64}
-    (table,) = _tables(
-        make_record(40.0, pretraining=hgkd, seed=0), make_record(44.0, pretraining=others, seed=1)
-    )
+    (table,) = _tables(make_record(40.0, pretraining=hgkd, seed=0), make_record(44.0, pretraining=others, seed=1))
     (row,) = table.rows
     assert (row.mean('top1'), len(row.runs)) == (42, 2)
     assert row.std('top1') == pytest.approx(8**0.5)

@@ -20,9 +20,7 @@ def test_each_task_has_its_primary_metric():
     }
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(data=st.data())
 def test_saved_record_reads_back_equal(data, make_record, hgkd, tmp_path):
     task = data.draw(tasks)
@@ -37,12 +35,8 @@ def test_saved_record_reads_back_equal(data, make_record, hgkd, tmp_path):
         seed=data.draw(st.integers(0, 59)),
         curve=data.draw(st.lists(percents, max_size=5)),
         pretraining=data.draw(st.sampled_from([None, hgkd, {'method': 'unknown'}])),
-        environment=data.draw(
-            st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
-        ),
-        dataset=dict(
-            name=data.draw(st.text(max_size=20)), fold=data.draw(st.none() | st.integers(0, 4))
-        ),
+        environment=data.draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
+        dataset=dict(name=data.draw(st.text(max_size=20)), fold=data.draw(st.none() | st.integers(0, 4))),
     )
     save_record(record, tmp_path / 'result.json')
     assert load_record(tmp_path / 'result.json') == record

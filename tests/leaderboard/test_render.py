@@ -78,10 +78,7 @@ def test_markdown_has_every_row_with_budget_and_gain(built):
 def test_csv_has_every_metric_of_every_row(built):
     with open(built / 'leaderboard.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [
-        (r['task'], r['method'], r['metric'], r['mean_percent'], r['gain_over_scratch'])
-        for r in rows
-    ] == [
+    assert [(r['task'], r['method'], r['metric'], r['mean_percent'], r['gain_over_scratch']) for r in rows] == [
         ('classification', 'H-GKD', 'top1', '45.04', '15.04'),
         ('classification', 'from scratch', 'top1', '30.0', ''),
         ('detection', 'from scratch', 'box_AP', '12.0', ''),
@@ -154,9 +151,7 @@ def test_readme_block_is_replaced_and_the_rest_kept(write_record, tmp_path):
     assert text.count('| Task |') == 1
 
 
-@pytest.mark.parametrize(
-    'text', ['no markers', '<!-- leaderboard -->', '<!-- /leaderboard --><!-- leaderboard -->']
-)
+@pytest.mark.parametrize('text', ['no markers', '<!-- leaderboard -->', '<!-- /leaderboard --><!-- leaderboard -->'])
 def test_readme_without_markers_is_an_error_and_stays(text, write_record, tmp_path):
     write_record('runs/a')
     readme = tmp_path / 'README.md'

@@ -11,13 +11,11 @@ from hgkd_mm.registry import MODELS
 
 
 def model_cfg(kind: str = 'HGKD', **kwargs) -> dict:
-    head = dict(type='TokenDistillationHead', in_channels=8, embed_dims=16)
+    head = dict(type='TokenDistillationHead', in_channels=32, embed_dims=16)
     if kind == 'SparK':
         head = dict(type='PixelReconstructionHead', in_channels=8)
-    backbone = dict(
-        type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3)
-    )
-    channels = [8, 8, 16, 16] if kind == 'SparK' else [8, 16]
+    backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3))
+    channels = [8, 8, 16, 16] if kind == 'SparK' else [32, 32]
     neck = dict(type='UNetDecoder', in_channels=[8, 16, 32, 64], channels=channels, out_level=4 - len(channels))
     preprocessor = dict(type='mmpretrain.SelfSupDataPreprocessor', mean=[124, 116, 104], std=[58, 57, 57])
     return dict(type=kind, backbone=backbone, neck=neck, head=head, data_preprocessor=preprocessor, **kwargs)
@@ -47,7 +45,7 @@ def test_every_parameter_learns(kind):
     model = MODELS.build(model_cfg(kind))
     total(model.loss(*batch())).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == (['neck.mask_tokens.%d' % i for i in range(4)] if kind == 'DenseDistillation' else [])
+    assert without == ([f'neck.mask_tokens.{i}' for i in range(4)] if kind == 'DenseDistillation' else [])
 
 
 @pytest.mark.parametrize('kind', ['HGKD', 'SparK'])

@@ -47,8 +47,7 @@ def small_model(monkeypatch: pytest.MonkeyPatch) -> 'onnx.ModelProto':
         terms = terms if number % 2 else terms[::-1]
         nodes.append(onnx.helper.make_node('Add', terms, [f'z{number}']))
     constants = [
-        onnx.numpy_helper.from_array(rng.random(shape, dtype=np.float32), name)
-        for name, shape in arrays.items()
+        onnx.numpy_helper.from_array(rng.random(shape, dtype=np.float32), name) for name, shape in arrays.items()
     ]
     graph = onnx.helper.make_graph(nodes, 'g', [], [], constants)
     return onnx.helper.make_model(graph)

@@ -9,9 +9,7 @@ from hgkd_mm.engine.config import load_config
 from hgkd_mm.models.teachers import ViTTeacher
 from hgkd_mm.transfer import load_checkpoint_file
 
-CONFIG = Path(__file__).parents[2] / (
-    'configs/pretraining/mae_vit-micro-p16_1xb64-coslr-100e_cutoutscenes.py'
-)
+CONFIG = Path(__file__).parents[2] / ('configs/pretraining/mae_vit-micro-p16_1xb64-coslr-100e_cutoutscenes.py')
 
 
 def test_mae_config_trains_a_teacher_that_loads(mini_cutoutscenes, tmp_path):

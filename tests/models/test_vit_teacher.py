@@ -166,9 +166,7 @@ def test_training_checkpoint_loads_by_its_prefix(weights, tmp_path, images):
     state = {f'backbone.{k}': v for k, v in random_state().items()}
     torch.save(dict(state_dict=state | {'head.weight': torch.zeros(1)}, meta={}), path)
     assert torch.equal(make(str(path), prefix='backbone.')(images), make(weights)(images))
-    with pytest.raises(
-        WeightsError, match="no key begins with prefix='model.'.*backbone.cls_token"
-    ):
+    with pytest.raises(WeightsError, match="no key begins with prefix='model.'.*backbone.cls_token"):
         make(str(path), prefix='model.')
     with pytest.raises(WeightsError, match='unexpected keys.*backbone.cls_token.*prefix'):
         make(str(path))

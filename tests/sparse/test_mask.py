@@ -28,7 +28,9 @@ def test_unpack_inverts_pack_and_zeroes_the_rest(visible, side):
 
 @given(
     masks(),
-    st.sampled_from([(1, 3, 1, 1, 1), (2, 3, 1, 1, 1), (2, 3, 2, 1, 1), (4, 7, 2, 3, 1), (1, 5, 1, 4, 2), (2, 2, 2, 0, 1)]),
+    st.sampled_from(
+        [(1, 3, 1, 1, 1), (2, 3, 1, 1, 1), (2, 3, 2, 1, 1), (4, 7, 2, 3, 1), (1, 5, 1, 4, 2), (2, 2, 2, 0, 1)]
+    ),
 )
 @settings(max_examples=40, deadline=None)
 def test_rulebook_equals_a_loop_over_pixels(visible, geometry):

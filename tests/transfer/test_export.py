@@ -145,9 +145,7 @@ def test_config_text_is_read_but_not_executed():
 def test_pretrained_reaches_the_backbone(exported):
     cfg = ConfigDict(pretrained=str(exported[0]), model=dict(backbone=dict(init_cfg=None)))
     apply_pretrained(cfg)
-    assert cfg.model.backbone.init_cfg == dict(
-        type='hgkd_mm.StrictPretrained', checkpoint=str(exported[0])
-    )
+    assert cfg.model.backbone.init_cfg == dict(type='hgkd_mm.StrictPretrained', checkpoint=str(exported[0]))
     scratch = ConfigDict(pretrained=None, model=dict(backbone=dict(init_cfg='own')))
     apply_pretrained(scratch)
     assert scratch.model.backbone.init_cfg == 'own'

@@ -28,10 +28,7 @@ def resnet(depth: int = 18, scope: str = 'mmpretrain', **kwargs) -> nn.Module:
 def randomised(module: nn.Module) -> dict[str, torch.Tensor]:
     """State dict in which no tensor has the value an initializer would give it."""
     generator = torch.Generator().manual_seed(0)
-    return {
-        k: torch.rand(v.shape, generator=generator).to(v.dtype) + 1
-        for k, v in module.state_dict().items()
-    }
+    return {k: torch.rand(v.shape, generator=generator).to(v.dtype) + 1 for k, v in module.state_dict().items()}
 
 
 @pytest.fixture
@@ -61,9 +58,7 @@ def test_initialization_of_children_does_not_overwrite_loaded_weights(tmp_path):
             self.child = BaseModule(dict(type='Constant', layer='Linear', val=7.0))
             self.child.fc = nn.Linear(2, 2)
 
-    torch.save(
-        {k: torch.ones_like(v) for k, v in Parent().state_dict().items()}, tmp_path / 'w.pth'
-    )
+    torch.save({k: torch.ones_like(v) for k, v in Parent().state_dict().items()}, tmp_path / 'w.pth')
     other = dict(type='Constant', layer='Linear', val=3.0)
     ours = dict(type='hgkd_mm.StrictPretrained', checkpoint=str(tmp_path / 'w.pth'))
     module = Parent([other, ours])

@@ -53,9 +53,7 @@ def draw_contact_sheet(root: Path, classes: Sequence[str], rows: int = 6, plain:
     sheet.save(root / 'contact_sheet.png')
 
 
-def _pairs(
-    folder: Path, coco: dict, classes: Sequence[str], limit: int = 64
-) -> list[tuple[Image.Image, Image.Image]]:
+def _pairs(folder: Path, coco: dict, classes: Sequence[str], limit: int = 64) -> list[tuple[Image.Image, Image.Image]]:
     things = defaultdict(list)
     for annotation in coco['annotations']:
         things[annotation['image_id']].append(annotation)
@@ -70,9 +68,7 @@ def _enlarge(image: Image.Image) -> Image.Image:
     return image.convert('RGB').resize((CELL, CELL), Image.Resampling.LANCZOS)
 
 
-def _overlay(
-    scene: Image.Image, annotations: Sequence[dict], size: int, classes: Sequence[str]
-) -> Image.Image:
+def _overlay(scene: Image.Image, annotations: Sequence[dict], size: int, classes: Sequence[str]) -> Image.Image:
     """Draw masks, boxes and names over an enlarged scene."""
     pixels = np.asarray(scene.convert('L').convert('RGB')).copy()
     for annotation in annotations:

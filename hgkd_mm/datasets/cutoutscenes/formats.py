@@ -24,9 +24,7 @@ def make_folders(root: Path, split: str, classes: Sequence[str]) -> None:
         (root / 'classification' / split / name).mkdir(parents=True)
 
 
-def write_scene(
-    root: Path, split: str, index: int, scene: Scene, classes: Sequence[str]
-) -> tuple[list[dict], str]:
+def write_scene(root: Path, split: str, index: int, scene: Scene, classes: Sequence[str]) -> tuple[list[dict], str]:
     """Write a labelled scene's files.
 
     Args:
@@ -98,9 +96,7 @@ def write_coco(
     annotations: list[dict] = []
     for index, (background, things) in enumerate(scenes):
         name = f'{index:06d}.png'
-        images.append(
-            dict(id=index, file_name=name, width=size, height=size, background=background)
-        )
+        images.append(dict(id=index, file_name=name, width=size, height=size, background=background))
         for thing in things:
             annotations.append(dict(id=len(annotations) + 1, image_id=index, **thing))
     categories = [dict(id=label, name=name) for label, name in enumerate(classes, 1)]

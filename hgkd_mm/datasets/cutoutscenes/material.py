@@ -71,16 +71,14 @@ def folder_material(source: Path, size: int) -> Material:
     for folder in (source / 'cutouts', source / 'backgrounds'):
         if not folder.is_dir():
             raise DataError(
-                f'{folder}: no such folder; --source wants cutouts/<class>/*.png (RGBA) and '
-                'backgrounds/*.jpg or *.png'
+                f'{folder}: no such folder; --source wants cutouts/<class>/*.png (RGBA) and backgrounds/*.jpg or *.png'
             )
     entries = []
     folders = sorted(folder for folder in (source / 'cutouts').iterdir() if folder.is_dir())
     classes = tuple(folder.name for folder in folders)
     if not 2 <= len(classes) <= 254 or BACKGROUND in classes:
         raise DataError(
-            f'{source / "cutouts"}: {len(classes)} class folders, expected 2 to 254, none called '
-            f'{BACKGROUND}'
+            f'{source / "cutouts"}: {len(classes)} class folders, expected 2 to 254, none called {BACKGROUND}'
         )
     roles = [(folder.name, folder) for folder in folders]
     for role, folder in [*roles, (BACKGROUND, source / 'backgrounds')]:
@@ -92,9 +90,7 @@ def folder_material(source: Path, size: int) -> Material:
     return _load(entries, size, classes, FOLDS)
 
 
-def _load(
-    entries: Iterable[tuple[Picture, Path]], size: int, classes: tuple[str, ...], at_least: int
-) -> Material:
+def _load(entries: Iterable[tuple[Picture, Path]], size: int, classes: tuple[str, ...], at_least: int) -> Material:
     entries = list(entries)
     names: dict[str, set[str]] = defaultdict(set)
     for picture, _ in entries:
@@ -141,9 +137,7 @@ def _load(
 def _part(image: Image.Image, picture: Picture) -> Image.Image:
     width, height = image.size
     left, top, right, bottom = picture.crop
-    return image.crop(
-        (int(left * width), int(top * height), int(right * width), int(bottom * height))
-    )
+    return image.crop((int(left * width), int(top * height), int(right * width), int(bottom * height)))
 
 
 def _background(image: Image.Image, picture: Picture, size: int) -> Image.Image:

@@ -153,11 +153,7 @@ def _is_there(out: Path, facts: dict, force: bool) -> bool:
         found = None
     if not isinstance(found, dict) or found.get('name') != facts['name']:
         raise DataError(f'{out}: exists and is no CutoutScenes data set: choose another --out')
-    differ = [
-        f'{key} is {found.get(key)!r}, not {value!r}'
-        for key, value in facts.items()
-        if found.get(key) != value
-    ]
+    differ = [f'{key} is {found.get(key)!r}, not {value!r}' for key, value in facts.items() if found.get(key) != value]
     if force:
         return False
     if differ:
@@ -223,10 +219,7 @@ def _write(
 ) -> dict[str, dict]:
     """Compose and write all scenes; return facts about each split."""
     amounts = dict(zip(SPLITS, (options.train, options.val, options.unlabeled), strict=True))
-    samplers = {
-        split: Sampler(material, split, options.fold, options.seed, options.size)
-        for split in SPLITS
-    }
+    samplers = {split: Sampler(material, split, options.fold, options.seed, options.size) for split in SPLITS}
     for split in SPLITS[:2]:
         make_folders(folder, split, material.classes)
     (folder / 'unlabeled').mkdir()
@@ -299,9 +292,7 @@ def _map(
             raise
 
 
-def _write_manifest(
-    folder: Path, material: Material, facts: dict, splits: dict, debian: bool
-) -> None:
+def _write_manifest(folder: Path, material: Material, facts: dict, splits: dict, debian: bool) -> None:
     packages = load_catalogue()[0].values() if debian else ()
     content = {
         'schema': SCHEMA,

@@ -80,8 +80,7 @@ class Sampler:
         main = dice.pick(self.material.cutouts[category][identity])
         unlabeled = self.split == 'unlabeled'
         others = [
-            self._any_cutout(dice, avoid=identity)
-            for _ in range(dice.pick(UNLABELED_COUNTS if unlabeled else COUNTS))
+            self._any_cutout(dice, avoid=identity) for _ in range(dice.pick(UNLABELED_COUNTS if unlabeled else COUNTS))
         ]
         photograph: Image.Image = dice.pick(self.material.backgrounds[self.background(index)])
         area = (UNLABELED_AREA,) if unlabeled else ()

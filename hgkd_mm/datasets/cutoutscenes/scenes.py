@@ -109,9 +109,7 @@ def _place_main(dice: Dice, cutout: Cutout, size: int, area: tuple[float, float]
     scale = min((wanted / cutout.area) ** 0.5, 0.96 * size / max(cutout.image.size))
     image = _vary(dice, cutout, scale)
     while True:  # ends soon: a centred object lies wholly inside
-        corner = tuple(
-            int(dice.uniform(*sorted((-0.12 * side, size - 0.88 * side)))) for side in image.size
-        )
+        corner = tuple(int(dice.uniform(*sorted((-0.12 * side, size - 0.88 * side)))) for side in image.size)
         placed = _put(cutout, image, corner, size, MAIN_VISIBLE)
         if placed.mask.sum() >= 0.75 * placed.total:
             return placed
@@ -133,9 +131,7 @@ def _vary(dice: Dice, cutout: Cutout, scale: float) -> Image.Image:
     return _light(dice, image, 0.15, 0.1, 0.03)
 
 
-def _put(
-    cutout: Cutout, image: Image.Image, corner: tuple[int, ...], size: int, share: float
-) -> _Placed:
+def _put(cutout: Cutout, image: Image.Image, corner: tuple[int, ...], size: int, share: float) -> _Placed:
     x, y = corner
     opaque = image.getchannel('A').point([0] * OPAQUE + [255] * (256 - OPAQUE))
     canvas = Image.new('L', (size, size))
@@ -164,9 +160,7 @@ def _crop(dice: Dice, photograph: Image.Image, size: int) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if dice.chance(0.5) else image
 
 
-def _light(
-    dice: Dice, image: Image.Image, brightness: float, contrast: float, tint: float
-) -> Image.Image:
+def _light(dice: Dice, image: Image.Image, brightness: float, contrast: float, tint: float) -> Image.Image:
     """Change brightness, contrast and colour of the light by up to the given parts; alpha stays."""
     gain = 1 + dice.uniform(-brightness, brightness)
     slope = 1 + dice.uniform(-contrast, contrast)

@@ -140,9 +140,7 @@ def extract(deb: Path, root: str, wanted: Iterable[str]) -> dict[str, bytes]:
             ['dpkg-deb', '--fsys-tarfile', str(deb)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except FileNotFoundError as error:
-        raise DownloadError(
-            f'{deb}: reading it needs dpkg-deb: install dpkg, {ELSEWHERE}'
-        ) from error
+        raise DownloadError(f'{deb}: reading it needs dpkg-deb: install dpkg, {ELSEWHERE}') from error
     assert process.stdout is not None and process.stderr is not None
     with process:
         try:

@@ -57,6 +57,4 @@ class FixedViews(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(transforms={self.transforms}, num_views={self.num_views}, seed={self.seed})'
-        )
+        return f'{type(self).__name__}(transforms={self.transforms}, num_views={self.num_views}, seed={self.seed})'

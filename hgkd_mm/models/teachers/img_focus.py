@@ -123,8 +123,7 @@ def convert(
         say(line)
     if not proof['passed']:
         raise WeightsError(
-            f'{out} not written: tokens differ from ONNX Runtime by {proof["worst"]:.2e}, '
-            f'allowed {TOLERANCE:.0e}'
+            f'{out} not written: tokens differ from ONNX Runtime by {proof["worst"]:.2e}, allowed {TOLERANCE:.0e}'
         )
 
     content = save(state, metadata={'format': 'pt'})
@@ -221,8 +220,7 @@ def _checked(content: bytes, size: int, sha256: str, name: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if len(content) != size or found != sha256:
         raise DownloadError(
-            f'{name} is not the expected file: {len(content)} bytes, SHA-256 {found}; '
-            f'expected {size} bytes, {sha256}'
+            f'{name} is not the expected file: {len(content)} bytes, SHA-256 {found}; expected {size} bytes, {sha256}'
         )
     return content
 
@@ -276,10 +274,7 @@ def _rename(constants: dict[str, np.ndarray]) -> dict[str, Tensor]:
         arrays[f'{new}.attn.gamma1.weight'] = constants[f'{old}.layer_scale1.lambda1']
         arrays[f'{new}.ffn.gamma2.weight'] = constants[f'{old}.layer_scale2.lambda1']
         for kind in ('weight', 'bias'):
-            qkv = [
-                constants[f'{old}.attention.attention.{part}.{kind}']
-                for part in ('query', 'key', 'value')
-            ]
+            qkv = [constants[f'{old}.attention.attention.{part}.{kind}'] for part in ('query', 'key', 'value')]
             arrays[f'{new}.attn.qkv.{kind}'] = np.concatenate(qkv)
             for theirs, ours in (
                 ('norm1', 'ln1'),
@@ -329,9 +324,7 @@ def _compare(model: 'onnx.ModelProto', state: dict[str, Tensor], batch: Tensor) 
     for size in PROOF_SIZES:
         pixels = (resize_images(batch, size) - mean) / std
         *theirs, grid = session.run(None, {'input_image': pixels.numpy()})
-        vit = build_vit(
-            BACKBONE, state, size, 'graph', out_type='raw', out_indices=list(range(_LAYERS))
-        )
+        vit = build_vit(BACKBONE, state, size, 'graph', out_type='raw', out_indices=list(range(_LAYERS)))
         with torch.no_grad():
             ours = vit(pixels)
         side = size // _PATCH
@@ -368,9 +361,7 @@ def _traced_session(model: 'onnx.ModelProto') -> 'onnxruntime.InferenceSession':
         model.graph.output.append(value)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=['CPUExecutionProvider']
-    )
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
 
 def proof_images(folder: Path | None) -> tuple[Tensor, str]:
@@ -388,11 +379,7 @@ def proof_images(folder: Path | None) -> tuple[Tensor, str]:
     from PIL import Image
 
     suffixes = {'.png', '.jpg', '.jpeg'}
-    found = (
-        [p for p in Path(folder).iterdir() if p.suffix.lower() in suffixes]
-        if (Path(folder).is_dir())
-        else []
-    )
+    found = [p for p in Path(folder).iterdir() if p.suffix.lower() in suffixes] if (Path(folder).is_dir()) else []
     if not found:
         raise DataError(f'no PNG or JPEG images in {folder}')
     arrays = []
@@ -420,13 +407,8 @@ def describe(proof: dict) -> list[str]:
     for size, entry in proof['sizes'].items():
         rows = {'positions': entry['position_grid']}
         rows |= {f'block {n}': entry['blocks'][n] for n in ('1', '9', str(_LAYERS))}
-        parts = [
-            f'{name} {row["max_relative"]:.1e} ({row["max_relative_token"]:.1e})'
-            for name, row in rows.items()
-        ]
+        parts = [f'{name} {row["max_relative"]:.1e} ({row["max_relative_token"]:.1e})' for name, row in rows.items()]
         lines.append(f'  {size} px: ' + ', '.join(parts))
     verdict = 'passed' if proof['passed'] else 'FAILED'
-    lines.append(
-        f'  worst of all blocks {proof["worst"]:.1e}, allowed {proof["tolerance"]:.0e}: {verdict}'
-    )
+    lines.append(f'  worst of all blocks {proof["worst"]:.1e}, allowed {proof["tolerance"]:.0e}: {verdict}')
     return lines

@@ -94,8 +94,7 @@ class ViTTeacher(nn.Module):
         backbone = backbone or beside.get('backbone')
         if backbone is None:
             raise ConfigError(
-                'teacher: `backbone` is needed, as there is no JSON file beside '
-                f'weights={weights!r} that describes it'
+                f'teacher: `backbone` is needed, as there is no JSON file beside weights={weights!r} that describes it'
             )
         self.img_size = img_size
         self.layer = layer
@@ -195,9 +194,7 @@ def read_backbone(path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor
     state = state_dict_of(load_checkpoint_file(path), path)
     chosen = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     if not chosen:
-        raise WeightsError(
-            f'{path}: no key begins with prefix={prefix!r}; it has {_some(sorted(state))}'
-        )
+        raise WeightsError(f'{path}: no key begins with prefix={prefix!r}; it has {_some(sorted(state))}')
     return chosen
 
 
@@ -214,9 +211,7 @@ def resize_images(images: Tensor, size: int) -> Tensor:
     images = images.float()
     if images.shape[-2:] == (size, size):
         return images
-    resized = F.interpolate(
-        images, (size, size), mode='bicubic', align_corners=False, antialias=True
-    )
+    resized = F.interpolate(images, (size, size), mode='bicubic', align_corners=False, antialias=True)
     return resized.clamp_(0, 255)  # bicubic overshoots at edges, an 8-bit image cannot
 
 
@@ -290,8 +285,7 @@ def _check_keys(wanted: dict[str, tuple], found: dict[str, tuple], source: str) 
         problems.append(f'{len(wrong)} keys of another shape ({_some(shapes)})')
     if problems:
         raise WeightsError(
-            f'{source} does not fit the teacher backbone: {"; ".join(problems)}; '
-            'check `backbone` and `prefix`'
+            f'{source} does not fit the teacher backbone: {"; ".join(problems)}; check `backbone` and `prefix`'
         )
 
 

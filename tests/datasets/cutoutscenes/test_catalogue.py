@@ -20,9 +20,7 @@ def test_views_of_one_object_share_their_identity():
     _, pictures = load_catalogue()
     count = Counter(picture.identity for picture in pictures)
     shared = {name: number for name, number in count.items() if number > 1}
-    assert shared == dict(
-        {'gnu-baby': 2, 'gnu': 2, 'pig_golden': 2, 'heron_greatblue': 2, 'scissors_small': 2}
-    )
+    assert shared == dict({'gnu-baby': 2, 'gnu': 2, 'pig_golden': 2, 'heron_greatblue': 2, 'scissors_small': 2})
 
 
 def test_every_picture_is_pinned_and_credited():

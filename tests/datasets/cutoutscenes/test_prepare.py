@@ -94,9 +94,7 @@ def test_nothing_leaks_from_validation_to_training(made):
 
 def test_unlabeled_scenes_are_from_the_training_side(source):
     material = prepare.folder_material(source, 64)
-    sides = {
-        split: prepare.Sampler(material, split, 2, 0, 64) for split in ('train', 'val', 'unlabeled')
-    }
+    sides = {split: prepare.Sampler(material, split, 2, 0, 64) for split in ('train', 'val', 'unlabeled')}
     assert sides['unlabeled'].identities == sides['train'].identities
     assert sides['unlabeled'].backgrounds == sides['train'].backgrounds
     assert not set(sides['unlabeled'].backgrounds) & set(sides['val'].backgrounds)
@@ -109,9 +107,7 @@ def test_classes_and_identities_are_balanced(source):
     for name in sampler.classes:
         counts = [count for (category, _), count in mains.items() if category == name]
         assert sum(counts) == 30 and max(counts) - min(counts) <= 1
-    assert len({sampler.background(index) for index in range(len(sampler.backgrounds))}) == len(
-        sampler.backgrounds
-    )
+    assert len({sampler.background(index) for index in range(len(sampler.backgrounds))}) == len(sampler.backgrounds)
 
 
 def test_a_finished_data_set_is_left_alone(made, source):

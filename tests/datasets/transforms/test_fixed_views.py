@@ -36,13 +36,14 @@ def test_another_seed_gives_other_views():
 
 
 def test_the_generators_go_on_as_if_nothing_had_happened():
-    views = FixedViews(TRANSFORMS)
-    for with_views in (False, True):
-        np.random.seed(1), random.seed(1), torch.manual_seed(1)
-        np.random.randint(1)  # the choice of the view is a draw of the run's own
+    def draws(with_views: bool) -> tuple[float, float, float]:
+        np.random.seed(1)
+        random.seed(1)
+        torch.manual_seed(1)
         if with_views:
-            np.random.seed(1)
-            view(views, 0)
-        drawn = np.random.rand(), random.random(), torch.rand(1).item()
-        expected = drawn if not with_views else expected
-    assert drawn == expected
+            view(FixedViews(TRANSFORMS), 0)
+        else:
+            np.random.randint(1)  # the choice of the view is a draw of the run's own
+        return np.random.rand(), random.random(), torch.rand(1).item()
+
+    assert draws(with_views=True) == draws(with_views=False)

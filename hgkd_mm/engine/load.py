@@ -12,12 +12,14 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from ..engine.config import check_data, load_config
+from .config import check_data, load_config
 from ..errors import WeightsError
 from ..transfer import load_checkpoint_file, state_dict_of
 
 
-def load_model(config: str | os.PathLike, checkpoint: str | os.PathLike, options: dict | None = None) -> tuple[Config, nn.Module]:
+def load_model(
+    config: str | os.PathLike, checkpoint: str | os.PathLike, options: dict | None = None
+) -> tuple[Config, nn.Module]:
     """Build the model of a config and load a checkpoint strictly.
 
     Args:
@@ -41,7 +43,9 @@ def load_model(config: str | os.PathLike, checkpoint: str | os.PathLike, options
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise WeightsError(f'{checkpoint} does not fit the model of {config}: {str(error).splitlines()[1].strip()}') from error
+        raise WeightsError(
+            f'{checkpoint} does not fit the model of {config}: {str(error).splitlines()[1].strip()}'
+        ) from error
     model.eval()  # mmpretrain's train() returns None, so no chaining
     return cfg, model
 
