@@ -50,7 +50,7 @@ def demo_steps() -> list[Step]:
     chain = [
         Step('CutoutScenes, the data set', prepare, manifest, 60),
         Step('Teacher: conversion and proof', convert, TEACHER, 25, [manifest]),
-        Step('H-GKD pretraining', pretrain, backbone, 850, [manifest, TEACHER]),
+        Step('H-GKD pretraining', pretrain, backbone, 780, [manifest, TEACHER]),
     ]
     draw = {
         '1-token-maps': (['tokens', PRETRAINING, str(pretraining)], backbone),

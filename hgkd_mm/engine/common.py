@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..errors import ConfigError, HGKDError
 
@@ -79,3 +79,11 @@ def build_runner(cfg: Config, config: str) -> Runner:
     """Build the runner a config asks for; wrong names and arguments are a :class:`ConfigError`."""
     with build_errors(config):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def latest_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """Return the newest checkpoint of a work dir, also when the dir was moved since; None if there is none."""
+    latest = find_latest_checkpoint(str(work_dir))
+    if latest and not Path(latest).is_file() and (beside := Path(work_dir, Path(latest).name)).is_file():
+        return str(beside)
+    return latest

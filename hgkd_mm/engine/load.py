@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from .config import check_data, load_config
 from ..errors import WeightsError
 from ..transfer import load_checkpoint_file, state_dict_of
+from .common import latest_checkpoint
+from .config import check_data, load_config
 
 
 def load_model(
@@ -35,7 +35,7 @@ def load_model(
         WeightsError: The checkpoint is missing or of another model.
     """
     if Path(checkpoint).is_dir():
-        checkpoint = find_latest_checkpoint(str(checkpoint)) or checkpoint
+        checkpoint = latest_checkpoint(checkpoint) or checkpoint
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model = MODELS.build(cfg.model)

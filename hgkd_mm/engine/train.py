@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import find_latest_checkpoint
 
 from ..errors import ConfigError, WeightsError
 from ..transfer import apply_pretrained, load_checkpoint_file
-from .common import add_common_options, build_errors, build_runner, prepare
+from .common import add_common_options, build_errors, build_runner, latest_checkpoint, prepare
 from .config import check_data, load_config
 
 #: What a hook writes when training ends.
@@ -110,11 +109,9 @@ def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
         return None
     if resume in (None, 'auto'):
         resume = cfg.get('load_from') if resume is None else None
-        resume = resume or find_latest_checkpoint(cfg.work_dir)
+        resume = resume or latest_checkpoint(cfg.work_dir)
         if not resume:  # nothing was written yet
             return None
-        if not Path(resume).is_file() and (beside := Path(cfg.work_dir, Path(resume).name)).is_file():
-            resume = str(beside)  # the work dir was moved
     if not Path(resume).is_file():
         raise WeightsError(
             f'--resume: checkpoint {resume} does not exist. Give an existing one, or --resume '

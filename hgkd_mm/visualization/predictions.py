@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from mmengine.dataset import pseudo_collate
 
-from .figure import picture_grid, save, show
 from ..engine.load import load_model, load_samples, rgb
+from .figure import picture_grid, save, show
 
 
 def palette(number: int) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.load import load_model, load_samples, rgb
 from ..errors import ConfigError
 from ..registry import MODELS
 from .figure import picture_grid, save, show
-from ..engine.load import load_model, load_samples, rgb
 
 
 def pca_colours(reference: Tensor, *others: Tensor) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 from mmpretrain.models import ResNet
 
 from hgkd_mm import engine
+from hgkd_mm.engine.common import latest_checkpoint
 from hgkd_mm.engine.train import enable_amp
 from hgkd_mm.errors import ConfigError, DataError, WeightsError
 from hgkd_mm.transfer import export_backbone, load_checkpoint_file
@@ -168,3 +169,13 @@ def test_amp_is_refused_where_it_cannot_work(monkeypatch):
         enable_amp(ConfigDict(default_scope='mmdet', optim_wrapper=dict(optimizer=dict())))
     with pytest.raises(ConfigError, match='no optim_wrapper'):
         enable_amp(ConfigDict())
+
+
+def test_the_newest_checkpoint_is_found_after_the_work_dir_was_moved(tmp_path):
+    old = tmp_path / 'old'
+    old.mkdir()
+    (old / 'epoch_2.pth').touch()
+    (old / 'last_checkpoint').write_text(str(old / 'epoch_2.pth'))
+    new = old.rename(tmp_path / 'new')
+    assert latest_checkpoint(new) == str(new / 'epoch_2.pth')
+    assert latest_checkpoint(tmp_path) is None
