@@ -158,7 +158,7 @@ def run_step(step: Step, log: Path, label: str) -> None:
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
     with log.open('w', buffering=1) as file:
-        for line in process.stdout:
+        for line in process.stdout or ():
             file.write(line)
             if PROGRESS.search(line):
                 print(f'{label:>5} {line.rstrip()[:180]}', flush=True)

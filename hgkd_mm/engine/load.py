@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from torch import nn
 
 from ..errors import WeightsError
 from ..transfer import load_checkpoint_file, state_dict_of
@@ -19,7 +18,7 @@ from .config import check_data, load_config
 
 def load_model(
     config: str | os.PathLike, checkpoint: str | os.PathLike, options: dict | None = None
-) -> tuple[Config, nn.Module]:
+) -> tuple[Config, Any]:
     """Build the model of a config and load a checkpoint strictly.
 
     Args:

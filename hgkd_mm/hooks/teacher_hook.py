@@ -1,5 +1,7 @@
 """Runs the frozen teacher beside the training, outside the model."""
 
+from typing import Any
+
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
@@ -37,8 +39,9 @@ class TeacherHook(Hook):
     def __init__(self, teacher: dict, cache_dir: str | None = None) -> None:
         self.teacher_cfg = teacher
         self.cache_dir = cache_dir
-        self.teacher: torch.nn.Module | None = None
-        self.cache: TokenCache | None = None
+        # Both are made when training starts; Any, for mmengine builds whatever the config names.
+        self.teacher: Any = None
+        self.cache: Any = None
         self.checked = False
 
     def before_train(self, runner: Runner) -> None:
@@ -57,7 +60,7 @@ class TeacherHook(Hook):
             self.cache = TokenCache(self.cache_dir, len(files) * views.num_views, shape, source)
             self.checked = not self.cache.filled.any()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Add ``teacher_tokens`` to each data sample of the batch."""
         inputs, samples = data_batch['inputs'], data_batch['data_samples']
         inputs = torch.stack(list(inputs)) if isinstance(inputs, list | tuple) else inputs

@@ -58,7 +58,7 @@ class UNetDecoder(BaseModule):
             ``(B, channels[0], H, W)`` at the resolution of stage ``out_level``.
         """
         skips = [self._skip(stage, feat, mask) for stage, feat in enumerate(feats)]
-        skips = [sum(skips[: self.out_level + 1]), *skips[self.out_level + 1 :]]
+        skips = [sum(skips[1 : self.out_level + 1], skips[0]), *skips[self.out_level + 1 :]]
         out = self.blocks[-1](skips[-1])
         for level in reversed(range(len(skips) - 1)):
             coarse = self.ups[level](out)  # at the coarse level: a quarter of the work

@@ -56,13 +56,13 @@ class TokenDistillationHead(BaseModule):
         self.distribution_weight = distribution_weight
         self.temperature = temperature
 
-    def predict(self, decoded: Tensor, size: tuple[int, int]) -> Tensor:
+    def predict(self, decoded: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return predicted tokens ``(B, C, h, w)`` on the teacher's grid ``size``."""
         return self.projection(resize(decoded, size))
 
     def targets(self, tokens: Tensor) -> Tensor:
         """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(B*h*w, C)`` in the parameters' precision."""
-        flat = flatten_tokens(tokens).to(self.standardize.running_mean.dtype)
+        flat = flatten_tokens(tokens).to(self.projection.weight.dtype)
         return self.standardize(F.layer_norm(flat, flat.shape[-1:]))
 
     def loss(self, decoded: Tensor, tokens: Tensor, mask: PatchMask | None) -> dict[str, Tensor]:
@@ -136,12 +136,12 @@ class PixelReconstructionHead(BaseModule):
         return {'loss': mean_over(error, ~mask.visible.flatten())}
 
 
-def resize(grid: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(grid: Tensor, size: tuple[int, ...]) -> Tensor:
     """Bring ``(B, C, H, W)`` to ``size``: averaged when it shrinks, bilinear when it grows."""
     if grid.shape[-2:] == tuple(size):
         return grid
     if grid.shape[-2] >= size[0] and grid.shape[-1] >= size[1]:
-        return F.adaptive_avg_pool2d(grid, size)
+        return F.adaptive_avg_pool2d(grid, (size[0], size[1]))
     return F.interpolate(grid, size=size, mode='bilinear', align_corners=False)
 
 

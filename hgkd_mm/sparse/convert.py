@@ -1,7 +1,6 @@
 """Make an ordinary CNN sparse, in place, without renaming a parameter."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,6 @@ from .context import SparseContext
 from .mask import PatchMask
 from .masked import MaskedBatchNorm2d, MaskedConv2d, MaskedMaxPool2d
 from .packed import LAYER_GEOMETRY, PackedConv2d, PackedMaxPool2d
-
-Backend = Literal['packed', 'masked']
 
 #: Per backend: the layer that takes an ordinary one's place.
 REPLACEMENTS: dict[str, dict[type[nn.Module], type[nn.Module]]] = {
@@ -37,7 +34,7 @@ class SparseForward:
     Obtained from :func:`make_sparse`. Holds no parameters: the backbone stays where the model keeps it.
     """
 
-    def __init__(self, backbone: nn.Module, context: SparseContext, backend: Backend) -> None:
+    def __init__(self, backbone: nn.Module, context: SparseContext, backend: str) -> None:
         self.backbone = backbone
         self.context = context
         self.backend = backend
@@ -62,7 +59,7 @@ class SparseForward:
             return list(self.backbone(images * mask.grid(*images.shape[-2:])))
 
 
-def make_sparse(backbone: nn.Module, backend: Backend = 'packed') -> SparseForward:
+def make_sparse(backbone: nn.Module, backend: str = 'packed') -> SparseForward:
     """Replace the layers of ``backbone`` that look at neighbours, in place.
 
     Parameters are shared and keep their names; the backbone called as usual stays the dense network.
@@ -92,9 +89,7 @@ def make_sparse(backbone: nn.Module, backend: Backend = 'packed') -> SparseForwa
     return SparseForward(backbone, context, backend)
 
 
-def _replace(
-    parent: nn.Module, name: str, path: str, layer: nn.Module, backend: Backend, context: SparseContext
-) -> None:
+def _replace(parent: nn.Module, name: str, path: str, layer: nn.Module, backend: str, context: SparseContext) -> None:
     replacement = REPLACEMENTS[backend].get(type(layer))
     if replacement is not None:
         _check_geometry(layer, path)
@@ -106,11 +101,11 @@ def _replace(
         )
 
 
-def _is_exact_as_it_is(layer: nn.Module, backend: Backend) -> bool:
+def _is_exact_as_it_is(layer: nn.Module, backend: str) -> bool:
     if any(layer.children()) or isinstance(layer, POSITIONWISE):
         return True
     if type(layer).__name__ == 'DropPath':  # of mmcv, mmpretrain and timm alike
-        return layer.drop_prob == 0
+        return bool(layer.drop_prob == 0)
     is_container = type(layer) in (nn.Sequential, nn.ModuleList)
     return is_container or (backend == 'packed' and type(layer) in PACKED_NORMS)
 

@@ -17,8 +17,7 @@ from .figure import picture_grid, save, show
 
 def palette(number: int) -> np.ndarray:
     """Return ``number`` distinct RGB colours in ``[0, 1]``."""
-    colours = matplotlib.colormaps['tab20'].colors
-    return np.array([colours[i % len(colours)][:3] for i in range(number)])
+    return np.array([matplotlib.colormaps['tab20'](i % 20)[:3] for i in range(number)])
 
 
 @torch.no_grad()
