@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -44,6 +45,11 @@ def sha256_file(path: str | os.PathLike) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Return the SHA-256 of a value's JSON form with sorted keys; what JSON does not know goes in as its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def insert_block(document: Path, name: str, body: str) -> str:

@@ -1,6 +1,5 @@
 """Write the result record of a training or test run."""
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -26,7 +25,7 @@ from ..errors import ConfigError, RecordError
 from ..leaderboard.record import Dataset, Protocol, Record, Task, explain, save_record
 from ..registry import HOOKS
 from ..transfer.checkpoint import load_checkpoint_file
-from ..utils import atomic_write, sha256_file
+from ..utils import atomic_write, sha256_file, sha256_json
 
 # Evaluator's metric -> ours and the factor that makes it percent.
 SOURCES = {
@@ -303,11 +302,7 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
 def config_sha256(cfg: Config) -> str:
     """Hash a config without the options that only say where and how the run is started."""
     content = {key: value for key, value in cfg.to_dict().items() if key not in NOT_HASHED}
-    return _sha256_of(content)
-
-
-def _sha256_of(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256_json(content)
 
 
 def _foreign(runner: Runner) -> dict[str, Any] | None:
@@ -374,7 +369,7 @@ def _dataset_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     facts = {
         'version': str(manifest['version']) if 'version' in manifest else None,
         'fold': manifest.get('fold'),
-        'sha256': _sha256_of({name: split.get('sha256') for name, split in used.items()}),
+        'sha256': sha256_json({name: split.get('sha256') for name, split in used.items()}),
         'num_train': used.get('train', {}).get('scenes'),
         'num_val': used.get('val', {}).get('scenes'),
     }

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..datasets.transforms import FixedViews
 from ..errors import ConfigError
-from ..models.token_cache import TokenCache, digest
+from ..models.token_cache import TokenCache
 from ..registry import HOOKS, MODELS
+from ..utils import sha256_json
 
 #: Cached rows recomputed when a batch first meets them after the start.
 CHECKED_ROWS = 4
@@ -53,8 +54,8 @@ class TeacherHook(Hook):
             files = [info['img_path'] for info in _infos(runner.train_dataloader.dataset)]
             source = {
                 'teacher': self.teacher.fingerprint,
-                'images': digest(files),
-                'views': digest([views.transforms, views.num_views, views.seed]),
+                'images': sha256_json(files),
+                'views': sha256_json([views.transforms, views.num_views, views.seed]),
             }
             shape = (self.teacher.embed_dims, *self.teacher.grid_size)
             self.cache = TokenCache(self.cache_dir, len(files) * views.num_views, shape, source)

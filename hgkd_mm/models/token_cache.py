@@ -1,6 +1,5 @@
 """Teacher tokens of fixed views on disk: computed once, then read."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -84,8 +83,3 @@ class TokenCache:
                 f'{self.folder} is stale: recomputed tokens differ by {difference:.3g} of the largest value '
                 f'(tolerance {tolerance}): remove the folder to build the cache anew'
             )
-
-
-def digest(value: object) -> str:
-    """Return a SHA-256 over a value's JSON form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError, WeightsError
 from ...registry import MODELS
 from ...transfer.checkpoint import load_checkpoint_file, state_dict_of
-from ...utils import sha256_file
+from ...utils import sha256_file, sha256_json
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -121,8 +121,7 @@ class ViTTeacher(nn.Module):
         self.vit = vit
         description = [identity, dict(backbone), prefix, layer, img_size]
         description += [mean, std, channel_order, amp_dtype]
-        text = json.dumps(description, sort_keys=True, default=str)
-        self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self._fingerprint = sha256_json(description)
         self.requires_grad_(False)
         self.train(False)
 
