@@ -26,7 +26,7 @@ DOWNSTREAM = {
 }
 
 #: Lines of a step's output worth showing: not mmengine's config dumps and per-parameter notes.
-PROGRESS = re.compile(r'Epoch\((train|val)\) +\[|kNN probe|Exported|^\w[\w ,]*: |^wrote|^error:')
+PROGRESS = re.compile(r'Epoch\((train|val)\) +\[|Probe after|Exported|^\w[\w ,]*: |^wrote|^error:')
 
 
 @dataclass(frozen=True)

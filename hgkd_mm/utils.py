@@ -70,6 +70,13 @@ def insert_block(document: Path, name: str, body: str) -> str:
     return f'{before}{start}\n\n{body}\n{end}{after}'
 
 
+def write_block(document: Path, name: str, body: str) -> None:
+    """Replace a block of a Markdown document, see :func:`insert_block`."""
+    text = insert_block(document, name, body)
+    with atomic_write(document) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+
+
 def cli_errors(main: Callable[[], None]) -> Callable[[], None]:
     """Show the project's typed errors as one line and exit with status 2."""
 

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from hgkd_mm.datasets.cutoutscenes import prepare_cutoutscenes
-from hgkd_mm.utils import cli_errors
+from hgkd_mm.datasets.cutoutscenes.summary import summary_table
+from hgkd_mm.utils import cli_errors, write_block
 
 
 def main() -> None:
@@ -35,10 +36,14 @@ def main() -> None:
     )
     scenes.add_argument('--force', action='store_true', help='make it anew, replacing the data set that is there')
     scenes.add_argument('--workers', type=int, help='number of processes (default: one a processor)')
+    scenes.add_argument('--document', type=Path, help='Markdown file whose numbers block is replaced by the counts')
     args = vars(parser.parse_args())
     args.pop('name')
+    document = args.pop('document')
     args['out'] = args['out'] or Path('data/cutoutscenes') / f'fold{args["fold"]}'
-    prepare_cutoutscenes(**args)
+    out = prepare_cutoutscenes(**args)
+    if document:
+        write_block(document, 'numbers', summary_table(out))
 
 
 if __name__ == '__main__':

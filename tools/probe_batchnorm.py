@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from hgkd_mm.transfer.compare_batchnorm import compare_batchnorm
-from hgkd_mm.utils import atomic_write, cli_errors, insert_block
+from hgkd_mm.utils import cli_errors, write_block
 
 
 def main() -> None:
@@ -21,10 +21,15 @@ def main() -> None:
     found = compare_batchnorm(args.config, args.checkpoint, args.num_batches, args.cfg_options)
     table = '\n'.join(
         [
-            '| BatchNorm statistics | kNN top-1, dense backbone |',
-            '|---|---|',
-            f'| of training, visible patches | {found["training"]:.1f} % |',
-            f'| re-estimated on {args.num_batches} batches of whole images | {found["re-estimated"]:.1f} % |',
+            '| BatchNorm statistics | kNN top-1, dense backbone | linear probe |',
+            '|---|---|---|',
+            *(
+                f'| {label} | {found[f"knn, {name}"]:.1f} % | {found[f"linear, {name}"]:.1f} % |'
+                for name, label in (
+                    ('training', 'of training, visible patches'),
+                    ('re-estimated', f're-estimated on {args.num_batches} batches of whole images'),
+                )
+            ),
             '',
             f'Median over channels: the mean moves by {found["mean_shift"]:.2f} standard deviations, '
             f'the variance is multiplied by {found["variance_ratio"]:.2f}.',
@@ -32,9 +37,7 @@ def main() -> None:
     )
     print(table)
     if args.document:
-        text = insert_block(args.document, 'batchnorm', table)
-        with atomic_write(args.document) as temporary:
-            temporary.write_text(text, encoding='utf-8')
+        write_block(args.document, 'batchnorm', table)
 
 
 if __name__ == '__main__':

@@ -119,7 +119,7 @@ probe_dataloader = dict(
 custom_hooks = [
     dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache),
     dict(
-        type='KNNProbeHook',
+        type='ProbeHook',
         train_dataloader=dict(
             **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
             dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train'),

@@ -1,18 +1,16 @@
 """Training of any config, pretraining or downstream: the logic of ``tools/train.py``."""
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 
-from ..errors import ConfigError, WeightsError
+from ..errors import WeightsError
 from ..transfer import apply_pretrained, load_checkpoint_file
 from .common import add_common_options, build_errors, build_runner, latest_checkpoint, prepare
 from .config import check_data, load_config
+from .precision import amp_helps, enable_amp
 
 #: What a hook writes when training ends.
 _PRODUCTS = {'ResultHook': 'result.json', 'StudentExportHook': 'backbone.pth'}
@@ -29,7 +27,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from a checkpoint; without a value from the newest one in the work dir, if any',
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision; bfloat16 on CPUs')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='on',
+        choices=['on', 'auto'],
+        help='mixed precision, bfloat16 on CPUs; auto: only where a short measurement shows that it is faster',
+    )
     parser.add_argument('--seed', type=int, help='same as --cfg-options randomness.seed=SEED')
     return parser.parse_args(argv)
 
@@ -48,7 +52,7 @@ def train(argv: Sequence[str] | None = None) -> None:
     prepare(cfg, args)
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
-    if args.amp:
+    if args.amp == 'on' or (args.amp == 'auto' and amp_helps(cfg)):
         enable_amp(cfg)
     checkpoint = find_checkpoint(cfg, args.resume)
     if checkpoint is not None and is_complete(cfg, checkpoint) and has_products(cfg):
@@ -63,33 +67,6 @@ def train(argv: Sequence[str] | None = None) -> None:
     runner = build_runner(cfg, args.config)
     with build_errors(args.config):
         runner.train()
-
-
-def enable_amp(cfg: Config) -> None:
-    """Switch on mixed precision: bfloat16 autocast on CPUs, float16 with loss scaling elsewhere.
-
-    Raises:
-        ConfigError: The config's model or optimizer wrapper cannot do it.
-    """
-    wrapper = cfg.get('optim_wrapper')
-    if wrapper is None:
-        raise ConfigError('--amp: the config has no optim_wrapper')
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ConfigError(f'--amp: optim_wrapper.type is {wrapper.type}, expected OptimWrapper')
-    if torch.cuda.is_available():
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.setdefault('loss_scale', 'dynamic')
-        return
-    if cfg.get('default_scope') == 'mmdet':
-        raise ConfigError("--amp: mmcv's NMS knows no bfloat16 on CPUs; train detectors there without --amp")
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        print_log(
-            '--amp: this CPU has no bfloat16 instructions and emulates them, which is much slower',
-            logger='current',
-            level=logging.WARNING,
-        )
-    wrapper.type = 'hgkd_mm.AutocastOptimWrapper'
-    wrapper.pop('loss_scale', None)
 
 
 def find_checkpoint(cfg: Config, resume: str | None) -> str | None:

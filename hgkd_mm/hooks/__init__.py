@@ -1,8 +1,8 @@
 """Hooks of mmengine's runner: one file each."""
 
-from .knn_probe_hook import KNNProbeHook
+from .probe_hook import ProbeHook
 from .result_hook import ResultHook
 from .student_export_hook import StudentExportHook
 from .teacher_hook import TeacherHook
 
-__all__ = ['KNNProbeHook', 'ResultHook', 'StudentExportHook', 'TeacherHook']
+__all__ = ['ProbeHook', 'ResultHook', 'StudentExportHook', 'TeacherHook']

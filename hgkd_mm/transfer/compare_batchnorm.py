@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from ..engine.load import load_model
 from ..errors import ConfigError
-from ..hooks.knn_probe_hook import extract_features, knn_accuracy
+from ..hooks.probe_hook import extract_features, knn_accuracy, linear_accuracy
 from .batchnorm import reestimate_batchnorm
 
 
@@ -17,25 +17,25 @@ from .batchnorm import reestimate_batchnorm
 def compare_batchnorm(
     config: str | os.PathLike, checkpoint: str | os.PathLike, num_batches: int = 20, options: dict | None = None
 ) -> dict[str, float]:
-    """Measure kNN top-1 of the dense backbone with the statistics of training and with re-estimated ones.
+    """Probe the dense backbone with the statistics of training and with re-estimated ones.
 
     Args:
-        config: Pretraining config with a ``KNNProbeHook``, whose data sets are used.
+        config: Pretraining config with a ``ProbeHook``, whose data sets are used.
         checkpoint: Its checkpoint, or its work dir.
         num_batches: Batches of whole images for the re-estimation.
         options: As ``--cfg-options``.
 
     Returns:
-        Top-1 in percent, ``'training'`` and ``'re-estimated'``; ``'mean_shift'`` and ``'variance_ratio'``: the
+        Top-1 in percent, ``'knn, training'``, ``'knn, re-estimated'`` and so for ``'linear'``; ``'mean_shift'`` and ``'variance_ratio'``: the
         median over channels of ``|mean' - mean| / std`` and of ``variance' / variance``.
 
     Raises:
-        ConfigError: The config has no ``KNNProbeHook``.
+        ConfigError: The config has no ``ProbeHook``.
     """
     cfg, model = load_model(config, checkpoint, options)
-    probes = [hook for hook in cfg.get('custom_hooks', []) if hook.type.endswith('KNNProbeHook')]
+    probes = [hook for hook in cfg.get('custom_hooks', []) if hook.type.endswith('ProbeHook')]
     if not probes:
-        raise ConfigError(f'{config} has no KNNProbeHook, whose data sets are needed')
+        raise ConfigError(f'{config} has no ProbeHook, whose data sets are needed')
     loaders = [Runner.build_dataloader(dict(probes[0][key])) for key in ('train_dataloader', 'val_dataloader')]
     dense = copy.deepcopy(model.backbone)
     images = (model.data_preprocessor(batch, True)['inputs'] for batch in loaders[0])
@@ -43,7 +43,8 @@ def compare_batchnorm(
     result = {}
     for name, backbone in (('training', model.backbone), ('re-estimated', dense)):
         bank, queries = (extract_features(backbone, model.data_preprocessor, loader) for loader in loaders)
-        result[name] = knn_accuracy(*bank, *queries)
+        result[f'knn, {name}'] = knn_accuracy(*bank, *queries)
+        result[f'linear, {name}'] = linear_accuracy(*bank, *queries)
     before, after = model.backbone.state_dict(), dense.state_dict()
     shifts, ratios = [], []
     for key in before:

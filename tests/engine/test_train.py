@@ -9,7 +9,6 @@ from mmpretrain.models import ResNet
 
 from hgkd_mm import engine
 from hgkd_mm.engine.common import latest_checkpoint
-from hgkd_mm.engine.train import enable_amp
 from hgkd_mm.errors import ConfigError, DataError, WeightsError
 from hgkd_mm.transfer import export_backbone, load_checkpoint_file
 from hgkd_mm.utils import cli_errors
@@ -147,28 +146,6 @@ def test_errors_are_one_line_on_the_command_line(monkeypatch, capsys):
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: config configs/none.py') and error.count('\n') == 1
-
-
-def test_amp_runs_the_forward_pass_in_bfloat16_and_keeps_float32_weights(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    cfg = ConfigDict(default_scope='mmpretrain', optim_wrapper=dict(optimizer=dict(type='SGD', lr=1)))
-    enable_amp(cfg)
-    layer = torch.nn.Linear(2, 2)
-    wrapper = engine.AutocastOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), 0.1))
-    assert cfg.optim_wrapper.type == 'hgkd_mm.AutocastOptimWrapper'
-    with wrapper.optim_context(layer):
-        output = layer(torch.ones(1, 2))
-    assert output.dtype == torch.bfloat16
-    wrapper.update_params(output.float().sum())
-    assert layer.weight.dtype == torch.float32
-
-
-def test_amp_is_refused_where_it_cannot_work(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ConfigError, match='NMS knows no bfloat16'):
-        enable_amp(ConfigDict(default_scope='mmdet', optim_wrapper=dict(optimizer=dict())))
-    with pytest.raises(ConfigError, match='no optim_wrapper'):
-        enable_amp(ConfigDict())
 
 
 def test_the_newest_checkpoint_is_found_after_the_work_dir_was_moved(tmp_path):

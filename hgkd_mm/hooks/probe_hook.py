@@ -38,9 +38,33 @@ def knn_accuracy(
     return 100 * (votes.sum(1).argmax(1) == labels).double().mean().item()
 
 
+def linear_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, penalty: float = 0.1) -> float:
+    """Top-1 accuracy of a linear classifier, fitted by ridge regression on standardised features.
+
+    Args:
+        bank: ``(N, C)`` training features.
+        bank_labels: ``(N,)`` integers.
+        queries: ``(M, C)`` features to classify.
+        labels: ``(M,)`` integers.
+        penalty: Of the squared weights, for features of unit variance and the mean squared error.
+
+    Returns:
+        Percent.
+    """
+    mean, std = bank.double().mean(0), bank.double().std(0) + 1e-6
+    bank, queries = ((feats.double() - mean) / std for feats in (bank, queries))
+    targets = F.one_hot(bank_labels, int(bank_labels.max()) + 1).double()
+    offset = targets.mean(0)
+    gram = bank.T @ bank / len(bank) + penalty * torch.eye(bank.shape[1], dtype=bank.dtype)
+    weights = torch.linalg.solve(gram, bank.T @ (targets - offset) / len(bank))
+    return 100 * ((queries @ weights + offset).argmax(1) == labels).double().mean().item()
+
+
 @HOOKS.register_module()
-class KNNProbeHook(Hook):
-    """Log ``val/knn_top1`` of the dense backbone's pooled last stage, every ``interval`` epochs and at the end.
+class ProbeHook(Hook):
+    """Log how good the frozen dense backbone's pooled last stage is, every ``interval`` epochs and at the end.
+
+    ``val/knn_top1``: weighted nearest neighbours; ``val/linear_top1``: a linear classifier. Both in percent.
 
     Args:
         train_dataloader: Config of labelled images, the neighbours.
@@ -64,11 +88,12 @@ class KNNProbeHook(Hook):
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
         if is_main_process():
-            runner.logger.info(f'kNN probe after epoch {runner.epoch + 1}: top-1 {self.probe(runner):.2f} %')
+            found = ', '.join(f'{name} {accuracy:.2f} %' for name, accuracy in self.probe(runner).items())
+            runner.logger.info(f'Probe after epoch {runner.epoch + 1}: {found}')
 
     @torch.no_grad()
-    def probe(self, runner: Runner) -> float:
-        """Return the accuracy now, in percent, and add it to the logs."""
+    def probe(self, runner: Runner) -> dict[str, float]:
+        """Return the accuracies now, in percent, and add them to the logs."""
         if self.loaders is None:
             self.loaders = tuple(runner.build_dataloader(dict(cfg)) for cfg in self.loader_cfgs)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -76,10 +101,14 @@ class KNNProbeHook(Hook):
         images = (model.data_preprocessor(batch, True)['inputs'] for batch in self.loaders[0])
         reestimate_batchnorm(backbone, islice(images, self.num_batches))
         bank, queries = (extract_features(backbone, model.data_preprocessor, loader) for loader in self.loaders)
-        accuracy = knn_accuracy(*bank, *queries, k=self.k)
-        runner.message_hub.update_scalar('val/knn_top1', accuracy)
-        runner.visualizer.add_scalar('val/knn_top1', accuracy, step=runner.epoch + 1)
-        return accuracy
+        found = {
+            'knn_top1': knn_accuracy(*bank, *queries, k=self.k),
+            'linear_top1': linear_accuracy(*bank, *queries),
+        }
+        for name, accuracy in found.items():
+            runner.message_hub.update_scalar(f'val/{name}', accuracy)
+            runner.visualizer.add_scalar(f'val/{name}', accuracy, step=runner.epoch + 1)
+        return found
 
 
 def extract_features(backbone: nn.Module, data_preprocessor: nn.Module, loader: DataLoader) -> tuple[Tensor, Tensor]:
