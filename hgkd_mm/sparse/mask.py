@@ -1,12 +1,19 @@
 """Which patches of each image the student may see, and the index maps that follow from it."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MaskError
+
+
+#: Tap number, input rows and output rows of each tap of a convolution.
+Rulebook = list[tuple[int, Tensor, Tensor]]
+
+T = TypeVar('T')
 
 
 class PatchMask:
@@ -35,7 +42,7 @@ class PatchMask:
         self.image, self.row, self.column = visible.nonzero(as_tuple=True)
         if self.num_visible == 0:
             raise MaskError(f'no patch is visible in a batch of {visible.shape[0]} images')
-        self._tables: dict[tuple, Tensor] = {}
+        self._tables: dict[tuple, Any] = {}
 
     @property
     def num_visible(self) -> int:
@@ -70,21 +77,33 @@ class PatchMask:
 
     def pack(self, grid: Tensor) -> Tensor:
         """Gather the visible tiles: ``(B, C, H, W)`` -> ``(V, C, P, P)``, channels last in memory."""
-        batch, rows, columns = self.visible.shape
         _, channels, height, width = grid.shape
-        side = height // rows
-        tiles = grid.reshape(batch, channels, rows, side, columns, side)
-        tiles = tiles.permute(0, 2, 4, 3, 5, 1)[self.image, self.row, self.column]
-        return tiles.permute(0, 3, 1, 2)
+        side = height // self.visible.shape[1]
+        rows = grid.permute(0, 2, 3, 1).reshape(-1, channels)
+        tiles = rows.index_select(0, self.grid_rows(height, width))
+        return tiles.view(-1, side, side, channels).permute(0, 3, 1, 2)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """Put tiles back, zeros in the gaps: ``(V, C, P, P)`` -> ``(B, C, H, W)``."""
+        """Put tiles back, zeros in the gaps: ``(V, C, P, P)`` -> ``(B, C, H, W)``, channels last in memory."""
         batch, rows, columns = self.visible.shape
         _, channels, side, _ = packed.shape
-        tiles = packed.new_zeros(batch, rows, columns, side, side, channels)
-        tiles = tiles.index_put((self.image, self.row, self.column), packed.permute(0, 2, 3, 1))
-        grid = tiles.permute(0, 5, 1, 3, 2, 4)
-        return grid.reshape(batch, channels, rows * side, columns * side)
+        height, width = rows * side, columns * side
+        pixels = packed.permute(0, 2, 3, 1).reshape(-1, channels)
+        grid = packed.new_zeros(batch * height * width, channels)
+        grid = grid.index_copy(0, self.grid_rows(height, width), pixels)
+        return grid.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+    def grid_rows(self, height: int, width: int) -> Tensor:
+        """Row numbers in ``(B*H*W, C)`` of the pixels of all visible tiles, in packed order: ``(V*P*P,)``."""
+
+        def build() -> Tensor:
+            _, rows, columns = self.visible.shape
+            y = torch.arange(height, device=self.visible.device).view(rows, -1)
+            x = torch.arange(width, device=self.visible.device).view(columns, -1)
+            above = self.image[:, None] * height + y[self.row]
+            return (above[:, :, None] * width + x[self.column][:, None, :]).flatten()
+
+        return self._cached(('grid rows', height, width), build)
 
     def window_rows(self, side: int, span: range) -> Tensor:
         """Row numbers of a square window around each tile, for gathering halos.
@@ -116,8 +135,11 @@ class PatchMask:
 
         return self._cached(('window', side, span), build)
 
-    def rulebook(self, side: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[Tensor, Tensor]:
-        """Input rows of every output pixel of a convolution, and the inverse.
+    def rulebook(self, side: int, kernel: int, stride: int, padding: int, dilation: int) -> Rulebook:
+        """Pairs of input and output rows that a convolution connects, tap by tap.
+
+        A tap without any pair, and the pairs of hidden or off-image pixels, are left out: they are what a
+        convolution over halos would multiply with zero.
 
         Args:
             side: Tile side P of the input; the output's is ``P / stride``.
@@ -127,30 +149,22 @@ class PatchMask:
             dilation: Dilation.
 
         Returns:
-            ``(N_out, K*K)`` input rows (``N_in`` where there is none), and ``(N_in, K*K)`` output rows
-            (``N_out`` where there is none): the second lets the backward pass gather instead of scatter.
+            For each tap that connects anything: its number ``ky*K + kx``, its input rows and its output rows,
+            ``(n,)`` each. No output row occurs twice in a tap, and no input row.
         """
-        key = (side, kernel, stride, padding, dilation)
 
-        def forward() -> Tensor:
+        def build() -> Rulebook:
             reach = dilation * (kernel - 1)
             span = range(-padding, side - stride - padding + reach + 1)
             window = self.window_rows(side, span)
             tiles = window.unfold(1, reach + 1, stride).unfold(2, reach + 1, stride)
-            tiles = tiles[..., ::dilation, ::dilation]
-            return tiles.reshape(-1, kernel * kernel)
+            table = tiles[..., ::dilation, ::dilation].reshape(-1, kernel * kernel).T
+            outputs = [(rows < self.num_visible * side * side).nonzero().flatten() for rows in table]
+            return [(tap, table[tap, out], out) for tap, out in enumerate(outputs) if len(out)]
 
-        def backward() -> Tensor:
-            table = self._cached(('forward', *key), forward)
-            num_in = self.num_visible * side * side
-            outputs, taps = (table < num_in).nonzero(as_tuple=True)
-            inverse = table.new_full((num_in, kernel * kernel), len(table))
-            inverse[table[outputs, taps], taps] = outputs
-            return inverse
+        return self._cached(('rulebook', side, kernel, stride, padding, dilation), build)
 
-        return self._cached(('forward', *key), forward), self._cached(('backward', *key), backward)
-
-    def _cached(self, key: tuple, build: Callable[[], Tensor]) -> Tensor:
+    def _cached(self, key: tuple, build: Callable[[], T]) -> T:
         if key not in self._tables:
             self._tables[key] = build()
         return self._tables[key]
