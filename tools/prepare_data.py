@@ -20,12 +20,12 @@ def main() -> None:
     scenes.add_argument('--fold', type=int, default=0, help='fold to validate on, 0 to 4 (default: %(default)s)')
     scenes.add_argument('--seed', type=int, default=0, help='seed of the scenes (default: %(default)s)')
     scenes.add_argument('--size', type=int, default=128, help='side of the scenes in pixels (default: %(default)s)')
-    scenes.add_argument('--train', type=int, default=1210, help='number of training scenes (default: %(default)s)')
+    scenes.add_argument('--train', type=int, default=2530, help='number of training scenes (default: %(default)s)')
     scenes.add_argument('--val', type=int, default=440, help='number of validation scenes (default: %(default)s)')
     scenes.add_argument(
         '--unlabeled',
         type=int,
-        default=2640,
+        default=5280,
         help='number of pretraining scenes (default: %(default)s)',
     )
     scenes.add_argument(

@@ -12,7 +12,7 @@ from hgkd_mm.engine.config import load_config
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.transfer import load_checkpoint_file
 
-CONFIG = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-15e_cutoutscenes.py'
+CONFIG = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
 CLASSES = (
     'bird', 'coin', 'fish', 'flower', 'fruit', 'household', 'mammal', 'small_creature', 'tool', 'vegetable', 'vehicle',
 )  # fmt: skip

@@ -50,9 +50,9 @@ class Options:
     fold: int = 0
     seed: int = 0
     size: int = 128
-    train: int = 1210
+    train: int = 2530
     val: int = 440
-    unlabeled: int = 2640
+    unlabeled: int = 5280
 
     def check(self) -> None:
         """Raise a `ConfigError` for a value out of range."""
@@ -68,9 +68,9 @@ def prepare_cutoutscenes(
     fold: int = 0,
     seed: int = 0,
     size: int = 128,
-    train: int = 1210,
+    train: int = 2530,
     val: int = 440,
-    unlabeled: int = 2640,
+    unlabeled: int = 5280,
     source: str | Path | None = None,
     force: bool = False,
     workers: int | None = None,

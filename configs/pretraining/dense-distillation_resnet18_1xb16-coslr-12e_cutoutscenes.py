@@ -1,5 +1,5 @@
 # Distillation of the same teacher into the same student without masking.
-_base_ = ['hgkd_resnet18_1xb16-coslr-15e_cutoutscenes.py']
+_base_ = ['hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py']
 
 model = dict(
     _delete_=True,

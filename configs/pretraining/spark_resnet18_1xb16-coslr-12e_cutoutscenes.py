@@ -1,5 +1,5 @@
 # SparK on the same student, data and schedule: pixels instead of a teacher.
-_base_ = ['hgkd_resnet18_1xb16-coslr-15e_cutoutscenes.py']
+_base_ = ['hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py']
 
 model = dict(
     type='SparK',
