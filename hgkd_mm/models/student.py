@@ -33,7 +33,7 @@ class MaskedStudent(Student):
         neck: Config of the decoder.
         head: Config of the head.
         patch_size: Side of a patch in pixels; a multiple of the backbone's total stride.
-        sparse_backend: 'packed' or 'masked', see :func:`hgkd_mm.sparse.make_sparse`.
+        sparse: ``dict(backend='packed' or 'masked')``, see :func:`hgkd_mm.sparse.make_sparse`.
         **kwargs: See mmpretrain's ``BaseSelfSupervisor``.
     """
 
@@ -43,12 +43,12 @@ class MaskedStudent(Student):
         neck: dict,
         head: dict,
         patch_size: int = 32,
-        sparse_backend: str = 'packed',
+        sparse: dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(backbone, neck, head, **kwargs)
         self.patch_size = patch_size
-        self.sparse_forward = make_sparse(self.backbone, sparse_backend)
+        self.sparse_forward = make_sparse(self.backbone, patch_size=patch_size, **(sparse or {}))
 
     def mask_of(self, inputs: Tensor, data_samples: list[DataSample]) -> PatchMask:
         """Collect the masks that the pipeline drew into one for the batch.

@@ -1,148 +1,114 @@
 """Make an ordinary CNN sparse, in place, without renaming a parameter."""
 
-from collections.abc import Callable
+import copy
 
-import torch
-from torch import Tensor, nn
+from mmcv.cnn.bricks import DropPath, HSigmoid, Swish
+from mmpretrain.models.utils.norm import LayerNorm2d
+from torch import nn
 
 from ..errors import ConfigError, UnsupportedLayerError
+from .checkpointing import checkpoint_under_mask
 from .context import SparseContext
-from .mask import PatchMask
-from .masked import MaskedBatchNorm2d, MaskedConv2d, MaskedMaxPool2d
-from .packed import LAYER_GEOMETRY, PackedConv2d, PackedMaxPool2d
+from .forward import SparseForward
+from .geometry import layer_axes
+from .masked import MASKED_LAYERS
+from .packed import PACKED_LAYERS
+from .proof import prove
 
-#: Per backend: the layer that takes an ordinary one's place.
-REPLACEMENTS: dict[str, dict[type[nn.Module], type[nn.Module]]] = {
-    'packed': {nn.Conv2d: PackedConv2d, nn.MaxPool2d: PackedMaxPool2d},
-    'masked': {
-        nn.Conv2d: MaskedConv2d,
-        nn.MaxPool2d: MaskedMaxPool2d,
-        nn.BatchNorm2d: MaskedBatchNorm2d,
-    },
+#: Per backend: the class that takes an ordinary layer's place.
+BACKENDS: dict[str, dict[type[nn.Module], type[nn.Module]]] = {
+    'packed': PACKED_LAYERS,
+    'masked': MASKED_LAYERS,
 }
 
 #: Layers that treat every position alike and keep zero at zero: exact as they are.
-POSITIONWISE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Identity)
+POSITIONWISE = (
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardswish,
+    nn.Hardtanh, nn.Dropout, Swish, DropPath,
+)  # fmt: skip
 
 #: Exact as they are in the packed backend, where only visible positions exist.
-PACKED_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+PACKED_AS_THEY_ARE = (nn.BatchNorm2d, nn.SyncBatchNorm, LayerNorm2d, nn.Linear, nn.Sigmoid, nn.Hardsigmoid, HSigmoid)
+
+#: Layers whose geometry must be aligned with the patches.
+WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
-class SparseForward:
-    """Runs a converted backbone on the visible patches of a batch.
+def make_sparse(backbone: nn.Module, backend: str = 'packed', patch_size: int = 32) -> SparseForward:
+    """Make the layers of ``backbone`` that look at neighbours ask for a mask, in place.
 
-    Obtained from :func:`make_sparse`. Holds no parameters: the backbone stays where the model keeps it.
-    """
-
-    def __init__(self, backbone: nn.Module, context: SparseContext, backend: str) -> None:
-        self.backbone = backbone
-        self.context = context
-        self.backend = backend
-
-    def __call__(self, images: Tensor, mask: PatchMask) -> list[Tensor]:
-        """Return the stage features, zero at hidden positions.
-
-        Args:
-            images: ``(B, 3, H, W)``.
-            mask: Patch mask of these images.
-
-        Returns:
-            One ``(B, C_i, H_i, W_i)`` a stage of the backbone.
-
-        Raises:
-            MaskError: Mask and images do not fit, or the patch is smaller than the network's stride.
-        """
-        mask.check_images(images)
-        with self.context.use(mask):
-            if self.backend == 'packed':
-                return [mask.unpack(tiles) for tiles in self.backbone(mask.pack(images))]
-            return list(self.backbone(images * mask.grid(*images.shape[-2:])))
-
-
-def make_sparse(backbone: nn.Module, backend: str = 'packed') -> SparseForward:
-    """Replace the layers of ``backbone`` that look at neighbours, in place.
-
-    Parameters are shared and keep their names; the backbone called as usual stays the dense network.
+    A layer's class becomes a subclass of itself: parameters, their names and the layer's settings stay, and the
+    backbone called as usual is the dense network. The conversion proves itself first: a small random case must come
+    out the same in the packed backend, which never sees a hidden pixel, and in the masked one.
 
     Args:
-        backbone: An ordinary CNN, such as mmpretrain's ``ResNet``.
+        backbone: An ordinary CNN whose forward returns its stages, such as mmpretrain's ``ResNet``.
         backend: ``'packed'`` (visible patches only) or ``'masked'`` (dense, then masked: the reference).
+        patch_size: Side of the patches of the proof, in pixels: a multiple of the network's total stride.
 
     Returns:
         The callable that runs the backbone under a mask.
 
     Raises:
         ConfigError: Unknown backend.
-        UnsupportedLayerError: A layer has no exact sparse form; names the layer and its path.
+        UnsupportedLayerError: A layer, or something that a module does to its maps, has no exact sparse form; names it
+            and its path. The backbone is as it was.
     """
-    if backend not in REPLACEMENTS:
-        raise ConfigError(f"unknown sparse backend '{backend}': choose one of {', '.join(REPLACEMENTS)}")
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown sparse backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    for name in {'packed', 'masked', backend}:
+        _check(backbone, name)
+    prove(*(_convert(copy.deepcopy(backbone), name) for name in ('packed', 'masked')), patch_size=patch_size)
+    return _convert(backbone, backend)
+
+
+def _check(backbone: nn.Module, backend: str) -> None:
+    for path, layer in backbone.named_modules():
+        kind = type(layer)
+        if kind in BACKENDS[backend]:
+            _check_settings(layer, path)
+        elif not (
+            any(True for _ in layer.children())
+            or isinstance(layer, POSITIONWISE)
+            or _repeats_pixels(layer)
+            or kind in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+            or (backend == 'packed' and isinstance(layer, PACKED_AS_THEY_ARE))
+        ):
+            raise UnsupportedLayerError(f"layer '{path}' ({kind.__name__}) has no exact sparse form")
+
+
+def _repeats_pixels(layer: nn.Module) -> bool:
+    """Say whether a layer is an upsampling that stays within a tile."""
+    if not isinstance(layer, nn.Upsample) or layer.mode != 'nearest' or layer.size is not None:
+        return False
+    factors = layer.scale_factor if isinstance(layer.scale_factor, tuple) else (layer.scale_factor,)
+    return all(factor == int(factor) for factor in factors)
+
+
+def _check_settings(layer: nn.Module, path: str) -> None:
+    if isinstance(layer, WINDOWED):
+        layer_axes(layer, path)
+    if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size not in (1, (1, 1)):
+        raise UnsupportedLayerError(f"layer '{path}' pools to {layer.output_size}: only 1x1 has a sparse form")
+    if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
+        raise UnsupportedLayerError(f"layer '{path}': divisor_override has no sparse form")
+
+
+def _convert(backbone: nn.Module, backend: str) -> SparseForward:
     context = SparseContext()
-    for path, parent in list(backbone.named_modules()):
-        if getattr(parent, 'with_cp', False):
-            raise UnsupportedLayerError(
-                f"{type(parent).__name__} at '{path or '.'}' has with_cp=True: gradient checkpointing recomputes "
-                'without the mask; set with_cp=False'
-            )
-        for name, layer in list(parent.named_children()):
-            _replace(parent, name, f'{path}.{name}'.lstrip('.'), layer, backend, context)
+    modules = dict(backbone.named_modules())
+    for path, module in modules.items():
+        replacement = BACKENDS[backend].get(type(module))
+        if replacement is not None:
+            if isinstance(module, WINDOWED):
+                module.axes = layer_axes(module, path)
+            module.__class__ = replacement
+            module.sparse_context = context
+    checkpointed = [path for path, module in modules.items() if getattr(module, 'with_cp', False)]
+    for path in checkpointed:
+        module = modules[path]
+        if any(other.startswith(f'{path}.' if path else '') for other in checkpointed if other != path):
+            module.with_cp = False  # it only hands the setting on to the blocks in it
+        else:
+            checkpoint_under_mask(module, context)
     return SparseForward(backbone, context, backend)
-
-
-def _replace(parent: nn.Module, name: str, path: str, layer: nn.Module, backend: str, context: SparseContext) -> None:
-    replacement = REPLACEMENTS[backend].get(type(layer))
-    if replacement is not None:
-        _check_geometry(layer, path)
-        setattr(parent, name, COPY[type(layer)](replacement, layer))
-        getattr(parent, name).sparse_context = context
-    elif not _is_exact_as_it_is(layer, backend):
-        raise UnsupportedLayerError(
-            f"layer '{path}' ({type(layer).__name__}) has no exact sparse form in the {backend} backend"
-        )
-
-
-def _is_exact_as_it_is(layer: nn.Module, backend: str) -> bool:
-    if any(layer.children()) or isinstance(layer, POSITIONWISE):
-        return True
-    if type(layer).__name__ == 'DropPath':  # of mmcv, mmpretrain and timm alike
-        return bool(layer.drop_prob == 0)
-    is_container = type(layer) in (nn.Sequential, nn.ModuleList)
-    return is_container or (backend == 'packed' and type(layer) in PACKED_NORMS)
-
-
-def _check_geometry(layer: nn.Module, path: str) -> None:
-    for key in LAYER_GEOMETRY:
-        value = getattr(layer, key, 1)
-        if isinstance(value, str) or (isinstance(value, tuple) and len(set(value)) > 1):
-            raise UnsupportedLayerError(f"layer '{path}' has {key}={value!r}: only square, numeric values are exact")
-    if getattr(layer, 'padding_mode', 'zeros') != 'zeros':
-        raise UnsupportedLayerError(f"layer '{path}' has padding_mode='{layer.padding_mode}': only 'zeros' is exact")
-    if getattr(layer, 'ceil_mode', False) or getattr(layer, 'return_indices', False):
-        raise UnsupportedLayerError(f"layer '{path}': ceil_mode and return_indices have no sparse form")
-
-
-def _copy_conv(cls: type[nn.Conv2d], conv: nn.Conv2d) -> nn.Conv2d:
-    keys = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'groups')
-    copy = cls(**{key: getattr(conv, key) for key in keys}, bias=conv.bias is not None, device='meta')
-    copy.weight, copy.bias = conv.weight, conv.bias
-    return copy.train(conv.training)
-
-
-def _copy_pool(cls: type[nn.MaxPool2d], pool: nn.MaxPool2d) -> nn.MaxPool2d:
-    return cls(**{key: getattr(pool, key) for key in LAYER_GEOMETRY})
-
-
-def _copy_norm(cls: type[nn.BatchNorm2d], norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    keys = ('num_features', 'eps', 'momentum', 'affine', 'track_running_stats')
-    copy = cls(**{key: getattr(norm, key) for key in keys}, device=torch.device('meta'))
-    copy.weight, copy.bias = norm.weight, norm.bias
-    for name, buffer in norm.named_buffers():
-        copy.register_buffer(name, buffer)
-    return copy.train(norm.training)
-
-
-COPY: dict[type[nn.Module], Callable] = {
-    nn.Conv2d: _copy_conv,
-    nn.MaxPool2d: _copy_pool,
-    nn.BatchNorm2d: _copy_norm,
-}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MaskError
-
+from .geometry import Axes
 
 #: Tap number, input rows and output rows of each tap of a convolution.
 Rulebook = list[tuple[int, Tensor, Tensor]]
@@ -20,15 +20,16 @@ class PatchMask:
     """A batch of patch masks, with the row tables every packed layer needs.
 
     The visible patches of a batch are numbered ``0..V-1`` in image, row, column order. A *packed* map is
-    ``(V, C, P, P)``: one tile a visible patch, ``P`` pixels wide at that layer. As rows, ``(V*P*P, C)``,
-    pixel ``(y, x)`` of tile ``v`` is row ``(v*P + y)*P + x``. Tables are built once a mask and layer geometry.
+    ``(V, C, P, Q)``: one tile a visible patch, ``P`` pixels high and ``Q`` wide at that layer. As rows,
+    ``(V*P*Q, C)``, pixel ``(y, x)`` of tile ``v`` is row ``(v*P + y)*Q + x``. Tables are built once a mask and
+    layer geometry.
 
     Args:
         visible: Boolean ``(B, Hp, Wp)``, True where the student may see the patch.
         patch_size: Side of a patch in pixels of the image.
 
     Raises:
-        MaskError: The mask is not boolean, not ``(B, Hp, Wp)``, or hides everything.
+        MaskError: The mask is not boolean, not ``(B, Hp, Wp)``, or hides the whole of an image.
     """
 
     def __init__(self, visible: Tensor, patch_size: int) -> None:
@@ -40,8 +41,9 @@ class PatchMask:
         self.patch_size = patch_size
         #: ``(V,)`` image, row and column of every visible patch.
         self.image, self.row, self.column = visible.nonzero(as_tuple=True)
-        if self.num_visible == 0:
-            raise MaskError(f'no patch is visible in a batch of {visible.shape[0]} images')
+        blind = (~visible.flatten(1).any(1)).nonzero().flatten().tolist()
+        if blind or self.num_visible == 0:
+            raise MaskError(f'no patch is visible in image {blind} of a batch of {visible.shape[0]}')
         self._tables: dict[tuple, Any] = {}
 
     @property
@@ -51,6 +53,10 @@ class PatchMask:
 
     def check_images(self, images: Tensor) -> None:
         """Raise MaskError unless ``images`` ``(B, C, H, W)`` are what this mask was drawn for."""
+        if images.dim() != 4:
+            raise MaskError(f'images are (B, C, H, W); found shape {tuple(images.shape)}')
+        if images.device != self.visible.device:
+            raise MaskError(f'images are on {images.device}, the mask on {self.visible.device}: bring them together')
         batch, rows, columns = self.visible.shape
         expected = (batch, rows * self.patch_size, columns * self.patch_size)
         found = (images.shape[0], *images.shape[-2:])
@@ -76,25 +82,25 @@ class PatchMask:
         return self._cached(('grid', height, width), build)
 
     def pack(self, grid: Tensor) -> Tensor:
-        """Gather the visible tiles: ``(B, C, H, W)`` -> ``(V, C, P, P)``, channels last in memory."""
+        """Gather the visible tiles: ``(B, C, H, W)`` -> ``(V, C, P, Q)``, channels last in memory."""
         _, channels, height, width = grid.shape
-        side = height // self.visible.shape[1]
-        rows = grid.permute(0, 2, 3, 1).reshape(-1, channels)
-        tiles = rows.index_select(0, self.grid_rows(height, width))
-        return tiles.view(-1, side, side, channels).permute(0, 3, 1, 2)
+        _, rows, columns = self.visible.shape
+        pixels = grid.permute(0, 2, 3, 1).reshape(-1, channels)
+        tiles = pixels.index_select(0, self.grid_rows(height, width))
+        return tiles.view(-1, height // rows, width // columns, channels).permute(0, 3, 1, 2)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """Put tiles back, zeros in the gaps: ``(V, C, P, P)`` -> ``(B, C, H, W)``, channels last in memory."""
+        """Put tiles back, zeros in the gaps: ``(V, C, P, Q)`` -> ``(B, C, H, W)``, channels last in memory."""
         batch, rows, columns = self.visible.shape
-        _, channels, side, _ = packed.shape
-        height, width = rows * side, columns * side
+        channels = packed.shape[1]
+        height, width = rows * packed.shape[2], columns * packed.shape[3]
         pixels = packed.permute(0, 2, 3, 1).reshape(-1, channels)
         grid = packed.new_zeros(batch * height * width, channels)
         grid = grid.index_copy(0, self.grid_rows(height, width), pixels)
         return grid.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def grid_rows(self, height: int, width: int) -> Tensor:
-        """Row numbers in ``(B*H*W, C)`` of the pixels of all visible tiles, in packed order: ``(V*P*P,)``."""
+        """Row numbers in ``(B*H*W, C)`` of the pixels of all visible tiles, in packed order: ``(V*P*Q,)``."""
 
         def build() -> Tensor:
             _, rows, columns = self.visible.shape
@@ -105,64 +111,101 @@ class PatchMask:
 
         return self._cached(('grid rows', height, width), build)
 
-    def window_rows(self, side: int, span: range) -> Tensor:
-        """Row numbers of a square window around each tile, for gathering halos.
+    def window_rows(self, height: int, width: int, span_y: range, span_x: range) -> Tensor:
+        """Row numbers of a window around each tile, for gathering halos.
 
         Args:
-            side: Tile side P at the layer.
-            span: Pixel coordinates relative to the tile's corner, e.g. ``range(-1, P + 1)``.
+            height: Tile height P at the layer.
+            width: Tile width Q at the layer.
+            span_y: Pixel coordinates relative to the tile's corner, e.g. ``range(-1, P + 1)``.
+            span_x: Likewise from left to right.
 
         Returns:
-            ``(V, len(span), len(span))`` rows; ``V*P*P`` stands for a pixel that is hidden or off the image.
+            ``(V, len(span_y), len(span_x))`` rows; ``V*P*Q`` stands for a pixel that is hidden or off the image.
         """
 
         def build() -> Tensor:
-            device = self.visible.device
-            coordinate = torch.arange(span.start, span.stop, device=device)
-            patch, inside = coordinate.div(side, rounding_mode='floor'), coordinate % side
-            margin = int(patch.abs().max())
-            _, rows, columns = self.visible.shape
-            slots = self.visible.new_full((len(self.visible), rows, columns), self.num_visible, dtype=torch.long)
-            slots[self.image, self.row, self.column] = torch.arange(self.num_visible, device=device)
-            slots = F.pad(slots, [margin] * 4, value=self.num_visible)
+            (patch_y, inside_y), (patch_x, inside_x) = (
+                (span.div(side, rounding_mode='floor'), span % side)
+                for span, side in ((self._coordinates(span_y), height), (self._coordinates(span_x), width))
+            )
+            margin = max(int(patch_y.abs().max()), int(patch_x.abs().max()))
+            slots = F.pad(self._slots(), [margin] * 4, value=self.num_visible)
             slot = slots[
                 self.image[:, None, None],
-                self.row[:, None, None] + patch[None, :, None] + margin,
-                self.column[:, None, None] + patch[None, None, :] + margin,
+                self.row[:, None, None] + patch_y[None, :, None] + margin,
+                self.column[:, None, None] + patch_x[None, None, :] + margin,
             ]
-            table = (slot * side + inside[None, :, None]) * side + inside[None, None, :]
-            return table.where(slot < self.num_visible, self.num_visible * side * side)
+            table = (slot * height + inside_y[None, :, None]) * width + inside_x[None, None, :]
+            return table.where(slot < self.num_visible, self.num_visible * height * width)
 
-        return self._cached(('window', side, span), build)
+        return self._cached(('window', height, width, span_y, span_x), build)
 
-    def rulebook(self, side: int, kernel: int, stride: int, padding: int, dilation: int) -> Rulebook:
+    def rulebook(self, height: int, width: int, axes: Axes) -> Rulebook:
         """Pairs of input and output rows that a convolution connects, tap by tap.
 
         A tap without any pair, and the pairs of hidden or off-image pixels, are left out: they are what a
         convolution over halos would multiply with zero.
 
         Args:
-            side: Tile side P of the input; the output's is ``P / stride``.
-            kernel: Kernel side K.
-            stride: Stride, a divisor of P.
-            padding: Zero padding of the dense layer.
-            dilation: Dilation.
+            height: Tile height P of the input; the output's is ``P / stride``.
+            width: Tile width Q of the input.
+            axes: Geometry of the convolution.
 
         Returns:
-            For each tap that connects anything: its number ``ky*K + kx``, its input rows and its output rows,
+            For each tap that connects anything: its number ``ky*Kx + kx``, its input rows and its output rows,
             ``(n,)`` each. No output row occurs twice in a tap, and no input row.
         """
 
         def build() -> Rulebook:
-            reach = dilation * (kernel - 1)
-            span = range(-padding, side - stride - padding + reach + 1)
-            window = self.window_rows(side, span)
-            tiles = window.unfold(1, reach + 1, stride).unfold(2, reach + 1, stride)
-            table = tiles[..., ::dilation, ::dilation].reshape(-1, kernel * kernel).T
-            outputs = [(rows < self.num_visible * side * side).nonzero().flatten() for rows in table]
+            reaches = [axis.dilation * (axis.kernel - 1) for axis in axes]
+            spans = [
+                range(-axis.padding, side - axis.stride - axis.padding + reach + 1)
+                for axis, side, reach in zip(axes, (height, width), reaches, strict=True)
+            ]
+            tiles = self.window_rows(height, width, *spans)
+            for dim, (axis, reach) in enumerate(zip(axes, reaches, strict=True), 1):
+                tiles = tiles.unfold(dim, reach + 1, axis.stride)
+            tiles = tiles[..., :: axes[0].dilation, :: axes[1].dilation]
+            table = tiles.reshape(-1, axes[0].kernel * axes[1].kernel).T
+            outputs = [(rows < self.num_visible * height * width).nonzero().flatten() for rows in table]
             return [(tap, table[tap, out], out) for tap, out in enumerate(outputs) if len(out)]
 
-        return self._cached(('rulebook', side, kernel, stride, padding, dilation), build)
+        return self._cached(('rulebook', height, width, axes), build)
+
+    def is_map(self, height: int, width: int) -> bool:
+        """Say whether ``(height, width)`` is a map with this mask on it; a globally pooled 1x1 is not."""
+        _, rows, columns = self.visible.shape
+        return (height, width) != (1, 1) or (rows, columns) == (1, 1)
+
+    def zero_hidden(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        """Zero the hidden positions of ``(B, C, H, W)``, or ``(B, H, W, C)``; what is no map stays as it is."""
+        size = x.shape[1:3] if channels_last else x.shape[-2:]
+        if x.dim() != 4 or not self.is_map(*size):
+            return x
+        where = self.grid(*size)
+        return x * (where.permute(0, 2, 3, 1) if channels_last else where)
+
+    def sum_by_image(self, values: Tensor) -> Tensor:
+        """Add up the tiles of each image: ``(V, ...)`` -> ``(B, ...)``."""
+        return values.new_zeros(len(self.visible), *values.shape[1:]).index_add(0, self.image, values)
+
+    def visible_by_image(self) -> Tensor:
+        """Number of visible patches of each image: ``(B,)``."""
+        return self._cached(('visible by image',), lambda: self.visible.sum((1, 2)))
+
+    def _slots(self) -> Tensor:
+        """Number of the tile at each patch ``(B, Hp, Wp)``; ``V`` where it is hidden."""
+
+        def build() -> Tensor:
+            slots = torch.full_like(self.visible, self.num_visible, dtype=torch.long)
+            slots[self.visible] = torch.arange(self.num_visible, device=slots.device)
+            return slots
+
+        return self._cached(('slots',), build)
+
+    def _coordinates(self, span: range) -> Tensor:
+        return torch.arange(span.start, span.stop, device=self.visible.device)
 
     def _cached(self, key: tuple, build: Callable[[], T]) -> T:
         if key not in self._tables:

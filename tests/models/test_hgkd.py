@@ -52,7 +52,7 @@ def test_every_parameter_learns(kind):
 def test_backends_give_the_same_losses(kind):
     torch.manual_seed(0)
     packed = MODELS.build(model_cfg(kind)).double()
-    masked = MODELS.build(model_cfg(kind, sparse_backend='masked')).double()
+    masked = MODELS.build(model_cfg(kind, sparse=dict(backend='masked'))).double()
     masked.load_state_dict(packed.state_dict())
     images, samples = batch()
     one, other = (m.loss(images.double(), samples) for m in (packed, masked))

@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from hgkd_mm.errors import MaskError
 from hgkd_mm.sparse import PatchMask
+from hgkd_mm.sparse.geometry import Axis
 
 
 @st.composite
 def masks(draw) -> torch.Tensor:
     batch, rows, columns = (draw(st.integers(1, 3)) for _ in range(3))
     bits = draw(st.lists(st.booleans(), min_size=batch * rows * columns, max_size=batch * rows * columns))
-    bits[draw(st.integers(0, len(bits) - 1))] = True
-    return torch.tensor(bits).view(batch, rows, columns)
+    visible = torch.tensor(bits).view(batch, rows * columns)
+    visible[:, draw(st.integers(0, rows * columns - 1))] = True  # an image shows something
+    return visible.view(batch, rows, columns)
 
 
 @given(masks(), st.sampled_from([1, 2, 4]))
@@ -26,58 +28,53 @@ def test_unpack_inverts_pack_and_zeroes_the_rest(visible, side):
     assert torch.equal(mask.unpack(mask.pack(grid)), grid * mask.grid(*grid.shape[-2:]))
 
 
-@given(
-    masks(),
-    st.sampled_from(
-        [(1, 3, 1, 1, 1), (2, 3, 1, 1, 1), (2, 3, 2, 1, 1), (4, 7, 2, 3, 1), (1, 5, 1, 4, 2), (2, 2, 2, 0, 1)]
-    ),
-)
-@settings(max_examples=40, deadline=None)
-def test_rulebook_equals_a_loop_over_pixels(visible, geometry):
-    side, kernel, stride, padding, dilation = geometry
+GEOMETRIES = [(1, 3, 1, 1, 1), (2, 3, 1, 1, 1), (2, 3, 2, 1, 1), (4, 7, 2, 3, 1), (1, 5, 1, 4, 2), (2, 2, 2, 0, 1)]
+
+
+@given(masks(), st.sampled_from(GEOMETRIES), st.sampled_from(GEOMETRIES))
+@settings(max_examples=30, deadline=None)
+def test_rulebook_equals_a_loop_over_pixels(visible, vertical, horizontal):
+    (height, *_), (width, *_) = vertical, horizontal
+    axes = Axis(*vertical[1:]), Axis(*horizontal[1:])
     mask = PatchMask(visible, 32)
-    rulebook = mask.rulebook(*geometry)
     _, rows, columns = visible.shape
-    num_in = mask.num_visible * side * side
-
-    def row_at(image: int, y: int, x: int) -> int:
-        if not (0 <= y < rows * side and 0 <= x < columns * side) or not visible[image, y // side, x // side]:
-            return num_in
-        tile = next(
-            v
-            for v in range(mask.num_visible)
-            if (mask.image[v], mask.row[v], mask.column[v]) == (image, y // side, x // side)
-        )
-        return (tile * side + y % side) * side + x % side
-
-    number = 0
+    tiles = {
+        (int(i), int(r), int(c)): v for v, (i, r, c) in enumerate(zip(mask.image, mask.row, mask.column, strict=True))
+    }
     pairs = []
-    for v in range(mask.num_visible):
-        image, top, left = int(mask.image[v]), int(mask.row[v]) * side, int(mask.column[v]) * side
-        for oy in range(side // stride):
-            for ox in range(side // stride):
-                for ky in range(kernel):
-                    for kx in range(kernel):
-                        y = top + oy * stride - padding + ky * dilation
-                        x = left + ox * stride - padding + kx * dilation
-                        if (read := row_at(image, y, x)) < num_in:
-                            pairs.append((ky * kernel + kx, read, number))
+    number = 0
+    for image, row, column in tiles:
+        for oy in range(0, height, axes[0].stride):
+            for ox in range(0, width, axes[1].stride):
+                for ky in range(axes[0].kernel):
+                    for kx in range(axes[1].kernel):
+                        y = row * height + oy - axes[0].padding + ky * axes[0].dilation
+                        x = column * width + ox - axes[1].padding + kx * axes[1].dilation
+                        tile = tiles.get((image, y // height, x // width))
+                        if tile is not None:
+                            read = (tile * height + y % height) * width + x % width
+                            pairs.append((ky * axes[1].kernel + kx, number, read))
                 number += 1
-    assert all(len(outputs) for _, _, outputs in rulebook)
-    found = [(tap, *pair) for tap, *rows in rulebook for pair in zip(*(r.tolist() for r in rows), strict=True)]
-    assert found == sorted(pairs, key=lambda pair: (pair[0], pair[2]))
+    found = [
+        (tap, output, read)
+        for tap, inputs, outputs in mask.rulebook(height, width, axes)
+        for read, output in zip(inputs.tolist(), outputs.tolist(), strict=True)
+    ]
+    assert found == sorted(pairs)
 
 
 def test_tables_are_built_once():
     mask = PatchMask(torch.ones(1, 2, 2, dtype=torch.bool), 32)
-    assert mask.rulebook(2, 3, 1, 1, 1) is mask.rulebook(2, 3, 1, 1, 1)
+    axes = Axis(3, 1, 1, 1), Axis(3, 1, 1, 1)
+    assert mask.rulebook(2, 2, axes) is mask.rulebook(2, 2, axes)
     assert mask.grid(4, 4) is mask.grid(4, 4)
 
 
 @pytest.mark.parametrize(
     ('visible', 'message'),
     [
-        (torch.zeros(2, 3, 3, dtype=torch.bool), 'no patch is visible in a batch of 2'),
+        (torch.zeros(2, 3, 3, dtype=torch.bool), r'no patch is visible in image \[0, 1\] of a batch of 2'),
+        (torch.tensor([[[True]], [[False]]]), r'no patch is visible in image \[1\] of a batch of 2'),
         (torch.ones(3, 3, dtype=torch.bool), r'boolean tensor \(B, Hp, Wp\); found torch.bool of shape \(3, 3\)'),
         (torch.ones(1, 3, 3), 'found torch.float32'),
     ],
@@ -92,3 +89,7 @@ def test_images_of_another_size_are_refused():
     mask.check_images(torch.zeros(1, 3, 96, 128))
     with pytest.raises(MaskError, match=r'\(1, 128, 128\).*3x4 patches of 32 px.*expected \(1, 96, 128\)'):
         mask.check_images(torch.zeros(1, 3, 128, 128))
+    with pytest.raises(MaskError, match=r'images are \(B, C, H, W\); found shape \(3, 96, 128\)'):
+        mask.check_images(torch.zeros(3, 96, 128))
+    with pytest.raises(MaskError, match='images are on meta, the mask on cpu'):
+        mask.check_images(torch.zeros(1, 3, 96, 128, device='meta'))

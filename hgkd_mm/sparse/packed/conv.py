@@ -2,29 +2,33 @@
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..context import SparseContext
-from ..mask import Rulebook
-from .geometry import LAYER_GEOMETRY, halo_of, single
+from ..context import SparseLayer
+from ..geometry import Axes
+from ..mask import PatchMask, Rulebook
 from .rows import from_rows, to_rows, with_halo
 
-#: Output tiles up to this side use the rulebook, or a plain matrix product when the kernel is 1x1. Measured with
-#: `tools/speed.py`: a wide halo around a tiny tile is mostly zeros, and convolution on tiny tiles is slow.
-RULEBOOK_MAX_SIDE = 2
+#: Output tiles up to this many pixels use the rulebook, or a plain matrix product when the kernel is 1x1. Measured
+#: with `tools/speed.py`: a wide halo around a tiny tile is mostly zeros, and convolution on tiny tiles is slow.
+RULEBOOK_MAX_PIXELS = 4
+
+#: A depthwise convolution whose halo is this many times the tile or more runs on the unpacked grid instead.
+GRID_MIN_HALO = 3.0
 
 
 class RulebookConv(torch.autograd.Function):
     """Convolution as one matrix product a tap over the rows which that tap connects.
 
-    ``rows (N_in, C)``, ``weight (O, C, K, K)``, a rulebook of :meth:`PatchMask.rulebook` -> ``(num_out, O)``. What a
+    ``rows (N_in, C)``, ``weight (O, C, Ky, Kx)``, a rulebook of :meth:`PatchMask.rulebook` -> ``(num_out, O)``. What a
     halo would hold as zeros is never multiplied. In a tap no row occurs twice, so the sums are deterministic.
     """
 
     @staticmethod
     def forward(ctx, rows: Tensor, weight: Tensor, rulebook: Rulebook, num_out: int) -> Tensor:  # noqa: D102
-        taps = weight.permute(2, 3, 1, 0).flatten(0, 1).contiguous()  # (K*K, C, O)
+        taps = weight.permute(2, 3, 1, 0).flatten(0, 1).contiguous()  # (Ky*Kx, C, O)
         ctx.save_for_backward(rows, taps)
         ctx.rulebook, ctx.kernel = rulebook, weight.shape[2:]
         out = rows.new_zeros(num_out, taps.shape[2])
@@ -62,33 +66,52 @@ def _add_rows(rows: Tensor, index: Tensor, values: Tensor) -> None:
         rows.index_add_(0, index, values)
 
 
-class PackedConv2d(nn.Conv2d):
-    """A convolution over packed tiles; over ordinary maps when no mask is in force."""
+class PackedConv(SparseLayer):
+    """Mixin: a convolution over packed tiles; over ordinary maps when no mask is in force."""
 
-    sparse_context: SparseContext
+    axes: Axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(V, C, P, P)`` to ``(V, C', P/stride, P/stride)``."""
+        """Map ``(V, C, P, Q)`` to ``(V, C', P/stride, Q/stride)``.
+
+        Raises:
+            MaskError: The tile is not a whole number of strides.
+        """
         mask = self.sparse_context.mask
         if mask is None:
             return super().forward(x)
-        side = x.shape[-1]
-        before, after = halo_of(self, side)
-        side_out = side // self.stride[0]
-        is_pointwise = before == 0 and after <= 0 and self.kernel_size == (1, 1)  # no tile looks at another
-        if side_out <= RULEBOOK_MAX_SIDE and self.groups == 1:
-            if is_pointwise:
-                step = self.stride[0]
-                rows = F.linear(to_rows(x[..., ::step, ::step]), self.weight.flatten(1), self.bias)
-                return from_rows(rows, side_out)
-            rulebook = mask.rulebook(side, *(single(getattr(self, key)) for key in LAYER_GEOMETRY))
-            weight = self.weight
-            if torch.is_autocast_enabled(x.device.type):
-                x, weight = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight))
-            out = RulebookConv.apply(to_rows(x), weight, rulebook, mask.num_visible * side_out**2)
-            out = out if self.bias is None else out + self.bias.to(out.dtype)
-            return from_rows(out, side_out)
-        if is_pointwise:
-            return super().forward(x)
-        halo = with_halo(x, mask, before, after)
-        return F.conv2d(halo, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        height, width = x.shape[-2:]
+        halos = [axis.halo(side) for axis, side in zip(self.axes, (height, width), strict=True)]
+        size = height // self.axes[0].stride, width // self.axes[1].stride
+        is_tiny = size[0] * size[1] <= RULEBOOK_MAX_PIXELS and self.groups == 1
+        if self.kernel_size == (1, 1) and self.axes[0].padding == self.axes[1].padding == 0:
+            return self._pointwise(x, *size) if is_tiny else self._convolve(x)
+        if is_tiny:
+            return self._by_rulebook(x, mask, *size)
+        halo_pixels = (height + sum(halos[0])) * (width + sum(halos[1]))
+        if self.groups > 1 and self.groups == self.in_channels and halo_pixels >= GRID_MIN_HALO * height * width:
+            return mask.pack(super().forward(mask.unpack(x)))
+        return self._convolve(with_halo(x, mask, self.axes))
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _pointwise(self, x: Tensor, height: int, width: int) -> Tensor:
+        rows = to_rows(x[..., :: self.stride[0], :: self.stride[1]])
+        return from_rows(F.linear(rows, self.weight.flatten(1), self.bias), height, width)
+
+    def _by_rulebook(self, x: Tensor, mask: PatchMask, height: int, width: int) -> Tensor:
+        rulebook = mask.rulebook(*x.shape[-2:], self.axes)
+        weight = self.weight
+        if torch.is_autocast_enabled(x.device.type):
+            x, weight = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight))
+        out = RulebookConv.apply(to_rows(x), weight, rulebook, mask.num_visible * height * width)
+        return from_rows(out if self.bias is None else out + self.bias.to(out.dtype), height, width)
+
+
+class PackedConv2d(PackedConv, nn.Conv2d):
+    """``Conv2d`` over packed tiles."""
+
+
+class PackedConv2dAdaptivePadding(PackedConv, Conv2dAdaptivePadding):
+    """mmcv's ``Conv2dAdaptivePadding`` over packed tiles: the padding of a map that the stride divides."""

@@ -4,20 +4,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..context import SparseContext
-from .geometry import halo_of
+from ..context import SparseLayer
+from ..geometry import Axes
+from ..mask import PatchMask
 from .rows import with_halo
 
 
-class PackedMaxPool2d(nn.MaxPool2d):
-    """A max-pooling over packed tiles; over ordinary maps when no mask is in force."""
+class PackedMaxPool2d(SparseLayer, nn.MaxPool2d):
+    """``MaxPool2d`` over packed tiles: hidden pixels, like those off the image, are never the maximum."""
 
-    sparse_context: SparseContext
+    axes: Axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(V, C, P, P)`` to ``(V, C, P/stride, P/stride)``."""
+        """Map ``(V, C, P, Q)`` to ``(V, C, P/stride, Q/stride)``."""
         mask = self.sparse_context.mask
         if mask is None:
             return super().forward(x)
-        halo = with_halo(x, mask, *halo_of(self, x.shape[-1]), fill=-torch.inf)
+        halo = with_halo(x, mask, self.axes, fill=-torch.inf)
         return F.max_pool2d(halo, self.kernel_size, self.stride, 0, self.dilation)
+
+
+class PackedAvgPool2d(SparseLayer, nn.AvgPool2d):
+    """``AvgPool2d`` over packed tiles: hidden pixels are zeros that count, as in SparK's dense-then-mask."""
+
+    axes: Axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(V, C, P, Q)`` to ``(V, C, P/stride, Q/stride)``."""
+        mask = self.sparse_context.mask
+        if mask is None:
+            return super().forward(x)
+        halo = with_halo(x, mask, self.axes)
+        sums = F.avg_pool2d(halo, self.kernel_size, self.stride, divisor_override=1)
+        return sums / self._divisors(x, mask)
+
+    def _divisors(self, x: Tensor, mask: PatchMask) -> Tensor:
+        # Off the image a window may hold fewer pixels: what the dense layer divides a map of ones by.
+        _, rows, columns = mask.visible.shape
+        ones = x.new_ones(1, 1, rows * x.shape[-2], columns * x.shape[-1])
+        sums = F.avg_pool2d(ones, self.kernel_size, self.stride, self.padding, self.ceil_mode, divisor_override=1)
+        return mask.pack((sums / super().forward(ones)).expand(len(mask.visible), -1, -1, -1))
+
+
+class PackedGlobalAvgPool2d(SparseLayer, nn.AdaptiveAvgPool2d):
+    """``AdaptiveAvgPool2d(1)`` over packed tiles: the mean over the visible pixels of each image.
+
+    Every tile carries its image's mean, so that what follows (1x1 convolutions, a gate by broadcasting) just works.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(V, C, P, Q)`` to ``(V, C, 1, 1)``."""
+        mask = self.sparse_context.mask
+        if mask is None:
+            return super().forward(x)
+        means = mask.sum_by_image(x.mean((2, 3))) / mask.visible_by_image()[:, None]
+        return means.to(x.dtype)[mask.image][..., None, None]

@@ -3,17 +3,18 @@
 import torch
 from torch import Tensor
 
+from ..geometry import Axes
 from ..mask import PatchMask
 
 
 def to_rows(packed: Tensor) -> Tensor:
-    """``(V, C, P, P)`` -> ``(V*P*P, C)``; a view when the memory is channels-last."""
+    """``(V, C, P, Q)`` -> ``(V*P*Q, C)``; a view when the memory is channels-last."""
     return packed.permute(0, 2, 3, 1).reshape(-1, packed.shape[1])
 
 
-def from_rows(rows: Tensor, side: int) -> Tensor:
-    """``(V*P*P, C)`` -> ``(V, C, P, P)``, channels last in memory."""
-    return rows.view(-1, side, side, rows.shape[1]).permute(0, 3, 1, 2)
+def from_rows(rows: Tensor, height: int, width: int) -> Tensor:
+    """``(V*P*Q, C)`` -> ``(V, C, P, Q)``, channels last in memory."""
+    return rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
 
 
 def gather_rows(rows: Tensor, table: Tensor, fill: float = 0.0) -> Tensor:
@@ -31,19 +32,24 @@ def gather_rows(rows: Tensor, table: Tensor, fill: float = 0.0) -> Tensor:
     return extended.index_select(0, table.flatten()).view(*table.shape, rows.shape[1])
 
 
-def with_halo(packed: Tensor, mask: PatchMask, before: int, after: int, fill: float = 0.0) -> Tensor:
-    """Surround each tile by its neighbours' pixels.
+def with_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) -> Tensor:
+    """Surround each tile by its neighbours' pixels, as far as a layer reads.
 
     Args:
-        packed: ``(V, C, P, P)``.
+        packed: ``(V, C, P, Q)``.
         mask: The mask that numbered the tiles.
-        before: Pixels to add on the left and on top; negative values crop.
-        after: Pixels to add on the right and below; negative values crop.
+        axes: Geometry of the layer. Where it stops short of the tile's end, the tile is cropped.
         fill: Value for a pixel that is hidden or off the image.
 
     Returns:
-        ``(V, C, before+P+after, before+P+after)``.
+        ``(V, C, above+P+below, left+Q+right)``.
+
+    Raises:
+        MaskError: The tile is not a whole number of strides.
     """
-    side = packed.shape[-1]
-    window = mask.window_rows(side, range(-before, side + after))
+    height, width = packed.shape[-2:]
+    (above, below), (left, right) = (axis.halo(side) for axis, side in zip(axes, (height, width), strict=True))
+    if above == left == 0 and below <= 0 and right <= 0:
+        return packed[..., : height + below, : width + right]
+    window = mask.window_rows(height, width, range(-above, height + below), range(-left, width + right))
     return gather_rows(to_rows(packed), window, fill).permute(0, 3, 1, 2)

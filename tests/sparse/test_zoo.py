@@ -1,0 +1,111 @@
+"""Every network of the zoo: packed against masked, all-visible against dense, hidden pixels."""
+
+import copy
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from hgkd_mm.sparse import PatchMask, make_sparse
+from hgkd_mm.sparse.zoo import ZOO
+
+QUICK = {'ResNet-18', 'ConvNeXt V2-A', 'MobileNetV3-S', 'RegNetX-400MF', 'ShuffleNetV2'}
+VISIBLE = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    net = MODELS.build(dict(ZOO[name])).double()
+    for parameter in net.parameters():  # biases and scales that would show a leak or a wrong statistic
+        if parameter.dim() < 2:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return net
+
+
+def run(net: nn.Module, backend: str, images: torch.Tensor, visible: torch.Tensor) -> dict[str, torch.Tensor]:
+    net = copy.deepcopy(net)
+    net.train()
+    images = images.clone().requires_grad_()
+    forward = make_sparse(net, backend)
+    torch.manual_seed(1)  # for stochastic depth
+    feats = forward(images, PatchMask(visible, 32))
+    sum((feat * torch.sin(torch.arange(feat.numel())).view_as(feat)).mean() for feat in feats).backward()
+    gradients = {f'gradient of {name}': p.grad for name, p in net.named_parameters() if p.grad is not None}
+    scale = max(gradient.abs().max() for gradient in gradients.values())
+    return {
+        **{f'stage {i}': feat.detach() for i, feat in enumerate(feats)},
+        # A bias before a batch norm has the gradient zero, up to rounding: compared on the scale of all.
+        **{name: gradient / scale for name, gradient in gradients.items()},
+        'gradient of the images': images.grad,
+        **{name: buffer.double() for name, buffer in net.named_buffers()},
+    }
+
+
+def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = 1.0 if name.startswith('gradient of') and 'images' not in name else float(value.abs().max())
+        torch.testing.assert_close(
+            found[name], value, rtol=0, atol=1e-9 * max(scale, 1e-30), msg=lambda m, n=name: n + m
+        )
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ZOO])
+def test_packed_equals_masked_and_hidden_pixels_change_nothing(name):
+    net = build(name)
+    images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    packed, masked = (run(net, backend, images, VISIBLE) for backend in ('packed', 'masked'))
+    assert sum(n.startswith('stage') for n in masked) >= 3 and masked['stage 0'].abs().max() > 1e-3
+    assert_equal(packed, masked)
+    hidden = ~PatchMask(VISIBLE, 32).grid(64, 96).expand_as(images)
+    moved = images.masked_fill(hidden, 1e3)
+    after = run(net, 'packed', moved, VISIBLE)
+    assert all(torch.equal(after[n], packed[n]) for n in packed)
+    assert not packed['gradient of the images'][hidden].any()
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ZOO])
+def test_all_visible_equals_the_dense_network(name):
+    net = build(name)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    sparse = copy.deepcopy(net)
+    forward = make_sparse(sparse)
+    for part in (net, sparse):
+        part.train()
+    feats = forward(images, PatchMask(torch.ones(2, 2, 2, dtype=torch.bool), 32))
+    dense = net(images)
+    for one, other in zip(feats, dense, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
+    # and without a mask it is the dense one, bit for bit
+    sparse.load_state_dict(net.state_dict())
+    net.eval(), sparse.eval()
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(sparse(images), net(images), strict=True))
+
+
+@pytest.mark.parametrize('backend', ['packed', 'masked'])
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='ConvNeXt', arch='atto', drop_path_rate=0.5, out_indices=(0, 1, 2, 3), gap_before_final_norm=False),
+        dict(type='ResNet', depth=18, drop_path_rate=0.5, norm_cfg=dict(type='GN', num_groups=4), base_channels=16,
+             stem_channels=16, out_indices=(0, 1, 2, 3)),
+    ],
+)  # fmt: skip
+def test_stochastic_depth_drops_images(config, backend):
+    torch.manual_seed(0)
+    net = MODELS.build(config).double()
+    images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    found = [run_seeded(net, name, images) for name in (backend, 'masked')]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
+    assert any(not torch.equal(a, b) for a, b in zip(run_seeded(net, backend, images, seed=3), found[0], strict=True))
+
+
+def run_seeded(net: nn.Module, backend: str, images: torch.Tensor, seed: int = 1) -> list[torch.Tensor]:
+    net = copy.deepcopy(net)
+    net.train()
+    forward = make_sparse(net, backend)
+    torch.manual_seed(seed)
+    return forward(images, PatchMask(VISIBLE, 32))
