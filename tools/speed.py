@@ -1,29 +1,78 @@
-"""Compare the speed of the sparse backends with the dense network on this machine."""
+"""Measure speed and memory of the sparse engine, side by side in one process: ``python tools/speed.py encoder``."""
 
 import argparse
+from dataclasses import asdict
+from pathlib import Path
 
-import torch
+from hgkd_mm.speed.backbones import measure_backbones
+from hgkd_mm.speed.encoder import Setting, describe, measure_encoder, measure_scaling, random_visible
+from hgkd_mm.speed.macs import limit
+from hgkd_mm.speed.memory import peak_memory
+from hgkd_mm.speed.report import machine, plot_bars, plot_scaling, table, write_json
+from hgkd_mm.utils import cli_errors, write_block
 
-from hgkd_mm.sparse.speed import measure
-from hgkd_mm.utils import cli_errors
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    kinds = parser.add_subparsers(dest='kind', required=True, metavar='KIND')
+    for kind, text in (
+        ('encoder', 'dense, mmpretrain, masked and packed: time, memory and the theoretical limit'),
+        ('scaling', 'packed over the visible fraction'),
+        ('backbones', 'every network of the zoo: exact or not, packed against masked'),
+    ):
+        one = kinds.add_parser(kind, help=text)
+        if kind != 'backbones':
+            one.add_argument('--model', default='ResNet-50')
+        one.add_argument('--batch-size', type=int, default=16)
+        one.add_argument('--img-size', type=int, default=224, help='pixels')
+        if kind != 'scaling':
+            one.add_argument('--visible', type=int, default=20, help='visible patches an image')
+        one.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+        one.add_argument('--threads', type=int, default=2)
+        one.add_argument('--rounds', type=int, default=5)
+        one.add_argument('--json', type=Path, help='write the measurement')
+        one.add_argument('--document', type=Path, help='Markdown file whose block is replaced by the table')
+        one.add_argument('--block', help='name of that block (default: speed-KIND)')
+        if kind != 'backbones':
+            one.add_argument('--plot', type=Path, help='draw it (PNG or SVG)')
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Parse the command line, measure, print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--depth', type=int, default=18)
-    parser.add_argument('--widths', type=int, nargs='+', default=[32, 64], help='channels of the stem')
-    parser.add_argument('--img-size', type=int, default=128)
-    parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--mask-ratio', type=float, default=0.6)
-    parser.add_argument('--rounds', type=int, default=5)
-    args = vars(parser.parse_args())
-    print(f'ResNet-{args["depth"]}, {args["img_size"]} px, forward and backward, {torch.get_num_threads()} threads\n')
-    print('| width | backend | ms/image (median) | speed-up over dense |\n|---|---|---|---|')
-    for width in args.pop('widths'):
-        times = measure(width=width, **args)
-        for name, milliseconds in times.items():
-            print(f'| {width} | {name} | {milliseconds:.1f} | {times["dense"] / milliseconds:.2f} |', flush=True)
+    """Measure and report."""
+    args = parse_args()
+    facts = {k: getattr(args, k) for k in ('model', 'batch_size', 'img_size', 'visible', 'amp', 'threads') if k in args}
+    setting = Setting(**facts)
+    if args.kind == 'encoder':
+        rows = measure_encoder(setting, args.rounds)
+        for row in rows:
+            row['dense_ratio'] = rows[0]['step_ms'] / row['step_ms']
+            row['memory_mib'] = peak_memory(setting, row['variant'])
+        heads = dict(variant='encoder', forward_ms='forward, ms', step_ms='forward + backward, ms')
+        heads |= dict(dense_ratio='times as fast as dense', memory_mib='peak memory, MiB')
+        note = (
+            f'{describe(setting)}. Theoretical limit: {limit(setting.model, random_visible(setting)):.2f} times dense.'
+        )
+    elif args.kind == 'scaling':
+        rows = measure_scaling(setting, args.rounds, tuple(tenth / 10 for tenth in range(1, 10)))
+        heads = dict(visible='visible patches', fraction='fraction', step_ms='forward + backward, ms')
+        heads |= dict(relative='time / time of the whole image')
+        note = f'{describe(setting).replace(f"{setting.visible} of ", "")}.'
+    else:
+        rows = measure_backbones(setting, args.rounds)
+        heads = dict(model='backbone', result='packed = masked in float64', masked_ms='masked, ms')
+        heads |= dict(packed_ms='packed, ms', speedup='speed-up')
+        note = f'{describe(setting).partition(", ")[2]}.'
+    about = machine()
+    text = f'{table(rows, heads)}\n\n{note} {about["cpu"]}, {about["instructions"]}, PyTorch {about["torch"]}.'
+    print(text)
+    if args.json:
+        write_json(args.json, args.kind, asdict(setting), rows)
+    if getattr(args, 'plot', None):
+        (plot_bars if args.kind == 'encoder' else plot_scaling)(args.plot, describe(setting), rows)
+    if args.document:
+        write_block(args.document, args.block or f'speed-{args.kind}', text)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Which patches of each image the student may see, and the index maps that follow from it."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,19 @@ from .geometry import Axes
 
 #: Tap number, input rows and output rows of each tap of a convolution.
 Rulebook = list[tuple[int, Tensor, Tensor]]
+
+
+class Border(NamedTuple):
+    """The surroundings of all tiles, as rows.
+
+    Of the windows as rows ``(V*h*w, C)``: ``positions`` that neighbours fill, their ``rows`` in ``(V*P*Q, C)``, and
+    the ``missing`` positions, which are hidden or off the image.
+    """
+
+    positions: Tensor
+    rows: Tensor
+    missing: Tensor
+
 
 T = TypeVar('T')
 
@@ -140,6 +153,31 @@ class PatchMask:
             return table.where(slot < self.num_visible, self.num_visible * height * width)
 
         return self._cached(('window', height, width, span_y, span_x), build)
+
+    def border(self, height: int, width: int, halo_y: tuple[int, int], halo_x: tuple[int, int]) -> Border:
+        """Where the halos of all tiles come from.
+
+        Args:
+            height: Tile height P at the layer.
+            width: Tile width Q at the layer.
+            halo_y: Pixels to read above and below a tile; negative below: it is cropped.
+            halo_x: Likewise left and right.
+        """
+
+        def build() -> Border:
+            spans = range(-halo_y[0], height + halo_y[1]), range(-halo_x[0], width + halo_x[1])
+            window = self.window_rows(height, width, *spans)
+            own_y, own_x = (
+                (self._coordinates(span) >= 0) & (self._coordinates(span) < side)
+                for span, side in zip(spans, (height, width), strict=True)
+            )
+            around = ~(own_y[:, None] & own_x).expand_as(window).flatten()
+            rows = window.flatten()
+            there = rows < self.num_visible * height * width
+            positions = (around & there).nonzero().flatten()
+            return Border(positions, rows[positions], (around & ~there).nonzero().flatten())
+
+        return self._cached(('border', height, width, halo_y, halo_x), build)
 
     def rulebook(self, height: int, width: int, axes: Axes) -> Rulebook:
         """Pairs of input and output rows that a convolution connects, tap by tap.

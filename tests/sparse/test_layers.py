@@ -142,7 +142,7 @@ def test_global_pooling_is_the_mean_of_each_image_s_visible_pixels(mask, side):
     torch.testing.assert_close(packed[..., 0, 0], expected[mask.image])
 
 
-@given(masks(), st.sampled_from([1, 2, 3, 6]), st.integers(1, 3))
+@given(masks(), st.sampled_from([1, 2, 3, 6]), st.integers(2, 3))
 @settings(max_examples=40, deadline=None)
 def test_group_norm_has_the_statistics_of_each_image_s_visible_pixels(mask, groups, side):
     layer = nn.GroupNorm(groups, 6).double()

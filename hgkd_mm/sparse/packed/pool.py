@@ -3,11 +3,41 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..context import SparseLayer
 from ..geometry import Axes
 from ..mask import PatchMask
-from .rows import with_halo
+from .rows import read_halo, return_halo, with_halo
+
+
+class HaloMaxPool(torch.autograd.Function):
+    """Max-pooling over tiles with halos. Keeps the tiles for the backward pass and reads the halos again."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: PatchMask, axes: Axes) -> Tensor:  # noqa: D102
+        halo = read_halo(x, mask, axes, fill=-torch.inf)
+        out, indices = F.max_pool2d_with_indices(halo, *_window(axes))
+        # Indices are within a halo, small: 64 bits each would be as large as two of the maps.
+        ctx.save_for_backward(x, indices.to(torch.int32))
+        ctx.settings = mask, axes
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+        x, indices = ctx.saved_tensors
+        mask, axes = ctx.settings
+        halo = read_halo(x, mask, axes)  # for its shape and layout
+        kernel, stride, padding, dilation = _window(axes)
+        grad_halo = torch.ops.aten.max_pool2d_with_indices_backward(
+            grad, halo, kernel, stride, padding, dilation, False, indices.long()
+        )
+        return return_halo(grad_halo, mask, axes, *x.shape[-2:]), None, None
+
+
+def _window(axes: Axes) -> tuple[list[int], list[int], list[int], list[int]]:
+    return [a.kernel for a in axes], [a.stride for a in axes], [0, 0], [a.dilation for a in axes]
 
 
 class PackedMaxPool2d(SparseLayer, nn.MaxPool2d):
@@ -20,8 +50,7 @@ class PackedMaxPool2d(SparseLayer, nn.MaxPool2d):
         mask = self.sparse_context.mask
         if mask is None:
             return super().forward(x)
-        halo = with_halo(x, mask, self.axes, fill=-torch.inf)
-        return F.max_pool2d(halo, self.kernel_size, self.stride, 0, self.dilation)
+        return HaloMaxPool.apply(x, mask, self.axes)
 
 
 class PackedAvgPool2d(SparseLayer, nn.AvgPool2d):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..geometry import Axes
 from ..mask import PatchMask
@@ -17,23 +18,8 @@ def from_rows(rows: Tensor, height: int, width: int) -> Tensor:
     return rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
 
 
-def gather_rows(rows: Tensor, table: Tensor, fill: float = 0.0) -> Tensor:
-    """Select rows; number ``len(rows)`` gives ``fill``.
-
-    Args:
-        rows: ``(N, C)``.
-        table: Row numbers of any shape.
-        fill: Value for a pixel that is hidden or off the image.
-
-    Returns:
-        ``(*table.shape, C)``.
-    """
-    extended = torch.cat([rows, rows.new_full((1, rows.shape[1]), fill)])
-    return extended.index_select(0, table.flatten()).view(*table.shape, rows.shape[1])
-
-
-def with_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) -> Tensor:
-    """Surround each tile by its neighbours' pixels, as far as a layer reads.
+def read_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) -> Tensor:
+    """Surround each tile by its neighbours' pixels, as far as a layer reads; not differentiable.
 
     Args:
         packed: ``(V, C, P, Q)``.
@@ -42,14 +28,70 @@ def with_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) ->
         fill: Value for a pixel that is hidden or off the image.
 
     Returns:
-        ``(V, C, above+P+below, left+Q+right)``.
+        ``(V, C, above+P+below, left+Q+right)``, channels last in memory.
 
     Raises:
         MaskError: The tile is not a whole number of strides.
     """
     height, width = packed.shape[-2:]
-    (above, below), (left, right) = (axis.halo(side) for axis, side in zip(axes, (height, width), strict=True))
+    (above, below), (left, right) = _halos(packed, axes)
+    pixels = packed.permute(0, 2, 3, 1)
+    halo = packed.new_empty(len(packed), above + height + below, left + width + right, packed.shape[1])
+    own = halo[:, above : above + height, left : left + width]
+    own.copy_(pixels[:, : own.shape[1], : own.shape[2]])
+    border = mask.border(height, width, (above, below), (left, right))
+    flat = halo.view(-1, packed.shape[1])
+    flat.index_copy_(0, border.positions, to_rows(packed).index_select(0, border.rows))
+    flat.index_fill_(0, border.missing, fill)
+    return halo.permute(0, 3, 1, 2)
+
+
+def return_halo(grad: Tensor, mask: PatchMask, axes: Axes, height: int, width: int) -> Tensor:
+    """Add the gradients of halos up in the tiles their pixels came from: the adjoint of :func:`read_halo`.
+
+    Args:
+        grad: ``(V, C, above+P+below, left+Q+right)``.
+        mask: The mask that numbered the tiles.
+        axes: Geometry of the layer.
+        height: Tile height P.
+        width: Tile width Q.
+
+    Returns:
+        ``(V, C, P, Q)``. The order of the sums is fixed.
+    """
+    (above, below), (left, right) = _halos((height, width), axes)
+    pixels = grad.permute(0, 2, 3, 1)
+    own = pixels[:, above : above + height, left : left + width]
+    tiles = pixels.new_empty(len(grad), height, width, grad.shape[1])
+    if own.shape != tiles.shape:  # the layer stops short
+        tiles.zero_()
+    tiles[:, : own.shape[1], : own.shape[2]].copy_(own)
+    border = mask.border(height, width, (above, below), (left, right))
+    rows = pixels.reshape(-1, grad.shape[1]).index_select(0, border.positions)
+    tiles.view(-1, grad.shape[1]).index_add_(0, border.rows, rows)
+    return tiles.permute(0, 3, 1, 2)
+
+
+def _halos(packed: Tensor | tuple[int, int], axes: Axes) -> list[tuple[int, int]]:
+    size = packed.shape[-2:] if isinstance(packed, Tensor) else packed
+    return [axis.halo(side) for axis, side in zip(axes, size, strict=True)]
+
+
+class _Halo(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, packed: Tensor, mask: PatchMask, axes: Axes, fill: float) -> Tensor:
+        ctx.geometry = mask, axes, *packed.shape[-2:]
+        return read_halo(packed, mask, axes, fill)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return return_halo(grad, *ctx.geometry), None, None, None
+
+
+def with_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) -> Tensor:
+    """Do what :func:`read_halo` does, differentiably; a layer that reads no neighbour gets a view."""
+    (above, below), (left, right) = _halos(packed, axes)
     if above == left == 0 and below <= 0 and right <= 0:
-        return packed[..., : height + below, : width + right]
-    window = mask.window_rows(height, width, range(-above, height + below), range(-left, width + right))
-    return gather_rows(to_rows(packed), window, fill).permute(0, 3, 1, 2)
+        return packed[..., : packed.shape[-2] + below, : packed.shape[-1] + right]
+    return _Halo.apply(packed, mask, axes, fill)

@@ -1,0 +1,184 @@
+"""An encoder's forward and backward pass: dense, mmpretrain's sparse networks, and the backends of this project."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from mmpretrain.models.utils.sparse_modules import SparseHelper
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..sparse import PatchMask, make_sparse
+from ..sparse.convert import BACKENDS
+from ..sparse.zoo import ZOO
+from .rounds import median_seconds
+
+#: The peer: networks that mmpretrain has a dense-then-mask form of.
+PEERS: dict[str, dict] = {
+    **{
+        f'ResNet-{depth}': dict(
+            type='SparseResNet',
+            depth=depth,
+            out_indices=(0, 1, 2, 3),
+            norm_cfg=dict(type='mmpretrain.SparseBatchNorm2d'),
+        )
+        for depth in (18, 34, 50, 101)
+    },
+    'ConvNeXt-T': dict(type='SparseConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3), gap_before_final_norm=False),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is timed.
+
+    Attributes:
+        model: Name in the zoo.
+        batch_size: Images a step.
+        img_size: Image side in pixels, a multiple of 32.
+        visible: Visible patches of 32 px an image.
+        amp: bfloat16 autocast instead of float32.
+        threads: Threads of PyTorch.
+    """
+
+    model: str = 'ResNet-50'
+    batch_size: int = 16
+    img_size: int = 224
+    visible: int = 20
+    amp: bool = False
+    threads: int = 2
+
+    def check(self) -> None:
+        """Raise ConfigError for a value that cannot be."""
+        if self.model not in ZOO:
+            raise ConfigError(f"unknown model '{self.model}': choose one of {', '.join(ZOO)}")
+        if self.img_size % 32 or self.img_size < 32:
+            raise ConfigError(f'image size {self.img_size}: expected a multiple of 32')
+        if not 1 <= self.visible <= (self.img_size // 32) ** 2:
+            raise ConfigError(f'{self.visible} visible patches: expected 1 to {(self.img_size // 32) ** 2}')
+
+
+def available(model: str) -> list[str]:
+    """List the variants of a model, from dense to packed."""
+    return ['dense', *(['mmpretrain'] if model in PEERS else []), 'masked', *(b for b in BACKENDS if b != 'masked')]
+
+
+def random_visible(setting: Setting, seed: int = 0) -> Tensor:
+    """Draw a mask with the same number of visible patches in every image: ``(B, Hp, Wp)``."""
+    side = setting.img_size // 32
+    order = torch.rand(setting.batch_size, side * side, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return (order < setting.visible).view(-1, side, side)
+
+
+def build(setting: Setting, variant: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], list[Tensor]]]:
+    """Build one variant in training mode.
+
+    Returns:
+        The network, and a function of images ``(B, 3, H, W)`` and mask ``(B, Hp, Wp)`` to its stages.
+    """
+    torch.manual_seed(0)
+    network = MODELS.build(dict(PEERS[setting.model] if variant == 'mmpretrain' else ZOO[setting.model]))
+    network.train()
+    if variant == 'dense':
+        return network, lambda images, visible: list(network(images))
+    if variant == 'mmpretrain':
+
+        def peer(images: Tensor, visible: Tensor) -> list[Tensor]:
+            SparseHelper._cur_active = visible[:, None]
+            return list(network(images * SparseHelper._get_active_map_or_index(images.shape[-2])))
+
+        return network, peer
+    forward = make_sparse(network, variant)
+    # A fresh mask each time: building its tables is part of the cost.
+    return network, lambda images, visible: forward(images, PatchMask(visible, 32))
+
+
+def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
+    """Return one forward pass, or forward and backward pass, on random images; each call draws another mask."""
+    network, forward = build(setting, variant)
+    images = torch.randn(setting.batch_size, 3, setting.img_size, setting.img_size)
+    calls = iter(range(1 << 30))
+
+    def step() -> None:
+        visible = random_visible(setting, next(calls))
+        with torch.autocast('cpu', torch.bfloat16, enabled=setting.amp):
+            feats = forward(images, visible)
+        if backward:
+            network.zero_grad(set_to_none=True)
+            torch.autograd.backward(feats, [torch.ones_like(feat) for feat in feats])
+
+    return step
+
+
+def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | None = None) -> list[dict]:
+    """Time the variants of one model, taking turns.
+
+    Args:
+        setting: What to time.
+        rounds: Rounds after one to warm up.
+        variants: Of :func:`available`; None takes all.
+
+    Returns:
+        One row a variant: ``variant``, ``forward_ms`` and ``step_ms`` (forward and backward) a batch, medians.
+
+    Raises:
+        ConfigError: A value of the setting, or a variant, cannot be.
+    """
+    setting.check()
+    names = variants or available(setting.model)
+    if unknown := set(names) - set(available(setting.model)):
+        raise ConfigError(f'unknown variant {", ".join(unknown)}: choose of {", ".join(available(setting.model))}')
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        forward = median_seconds({name: steps(setting, name, backward=False) for name in names}, rounds)
+        step = median_seconds({name: steps(setting, name, backward=True) for name in names}, rounds)
+    finally:
+        torch.set_num_threads(before)
+    return [dict(variant=name, forward_ms=forward[name] * 1e3, step_ms=step[name] * 1e3) for name in names]
+
+
+def measure_scaling(setting: Setting, rounds: int = 5, fractions: tuple[float, ...] = ()) -> list[dict]:
+    """Time the packed backend over the visible fraction, all fractions taking turns.
+
+    Args:
+        setting: What to time; ``visible`` is replaced.
+        rounds: Rounds after one to warm up.
+        fractions: Wanted visible fractions; the nearest whole number of patches is taken. The whole image is added.
+
+    Returns:
+        One row a fraction: ``visible``, ``fraction``, ``step_ms``, and ``relative`` to the whole image.
+    """
+    total = (setting.img_size // 32) ** 2
+    counts = sorted({min(total, max(1, round(total * fraction))) for fraction in (*fractions, 1.0)})
+    settings = {count: replace(setting, visible=count) for count in counts}
+    for one in settings.values():
+        one.check()
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        runs = {str(count): steps(one, 'packed', backward=True) for count, one in settings.items()}
+        seconds = median_seconds(runs, rounds)
+    finally:
+        torch.set_num_threads(before)
+    return [
+        dict(
+            visible=count,
+            fraction=count / total,
+            step_ms=seconds[str(count)] * 1e3,
+            relative=seconds[str(count)] / seconds[str(total)],
+        )
+        for count in counts
+    ]
+
+
+def describe(setting: Setting) -> str:
+    """Return the setting for people."""
+    total = (setting.img_size // 32) ** 2
+    facts = asdict(setting)
+    precision = 'bfloat16 autocast' if facts['amp'] else 'float32'
+    return (
+        f'{setting.model}, {setting.img_size} px, {setting.visible} of {total} patches visible, batch '
+        f'{setting.batch_size}, {precision}, {setting.threads} threads'
+    )
