@@ -7,9 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin
 from pycocotools import mask as coco_mask
 
 CLASSES = (
@@ -81,7 +79,10 @@ def coco_writer():
 def no_state_of_mmengine_left_over():
     """Forget the default scope, logger and message hub which a test's runner leaves behind."""
     yield
-    for manager in (DefaultScope, MMLogger, MessageHub, Visualizer):
+    # each class keeps its own: the default scope, loggers, message hubs and every framework's visualizer
+    managers = [ManagerMixin]
+    for manager in managers:
+        managers += manager.__subclasses__()
         for instance in manager._instance_dict.values():
             for handler in getattr(instance, 'handlers', []):
                 handler.close()

@@ -60,7 +60,7 @@ def test_the_demo_compares_both_starts_on_all_tasks_with_existing_configs():
     chain = demo_steps()
     runs = [s.product.parent.name for s in chain if s.product.name == 'result.json']
     assert runs == [
-        f'{task}-{start}' for start in ('scratch', 'hgkd') for task in ('classification', 'detection', 'segmentation')
+        f'{task}-{start}' for start in ('scratch', 'hgkd') for task in ('detection', 'classification', 'segmentation')
     ]
     for s in chain:
         assert Path(s.command[0]).is_file()

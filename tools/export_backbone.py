@@ -3,17 +3,38 @@
 import argparse
 
 from hgkd_mm.transfer import export_backbone
+from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_onnx
 from hgkd_mm.utils import cli_errors
 
 
 def main() -> None:
     """Parse arguments and export."""
     parser = argparse.ArgumentParser(description="Write a model's backbone to a file stock code loads.")
-    parser.add_argument('checkpoint', help='checkpoint of pretraining or of a downstream model')
-    parser.add_argument('out', help='file to write, e.g. backbone.pth')
+    parser.add_argument(
+        'checkpoint', help='checkpoint of pretraining or of a downstream model; for other formats also a backbone.pth'
+    )
+    parser.add_argument('out', help='file to write, e.g. backbone.pth; for huggingface a folder')
+    parser.add_argument(
+        '--format',
+        choices=['mmlab', 'torchvision', 'timm', 'huggingface', 'onnx'],
+        default='mmlab',
+        help='layout of the file; each but mmlab is run against the original (default: %(default)s)',
+    )
+    parser.add_argument('--image-size', type=int, default=224, help='onnx: side of the images (default: %(default)s)')
     args = parser.parse_args()
-    meta = export_backbone(args.checkpoint, args.out)
-    print(f'{args.out}: backbone of {meta["method"]} after {meta["epochs"]} epochs')
+    if args.format == 'mmlab':
+        meta = export_backbone(args.checkpoint, args.out)
+        print(f'{args.out}: backbone of {meta["method"]} after {meta["epochs"]} epochs')
+        return
+    backbone = Backbone(args.checkpoint)
+    name = backbone.kind
+    if args.format == 'huggingface':
+        write_huggingface(backbone, args.out)
+    elif args.format == 'onnx':
+        write_onnx(backbone, args.out, args.image_size)
+    else:
+        name = write_library(backbone, args.out, args.format)
+    print(f'{args.out}: {name}, {args.format} layout, computes what {args.checkpoint} computes')
 
 
 if __name__ == '__main__':

@@ -1,20 +1,6 @@
-# SparK's ImageNet fine-tuning recipe as mmpretrain gives it (LAMB, layer decay 0.7, BCE).
-_base_ = 'mmpretrain::spark/benchmarks/resnet50_8xb256-coslr-300e_in1k.py'
+_base_ = ['../_base_/classification/finetune-300e.py', '../_base_/students/resnet50.py']
 
-custom_imports = dict(imports=['hgkd_mm'], allow_failed_imports=False)
-pretrained = None  # backbone.pth; None trains from scratch
-data_root = 'data/imagenet'
-
-model = dict(backbone=dict(init_cfg=None))
-train_dataloader = dict(dataset=dict(data_root=data_root))
-val_dataloader = dict(dataset=dict(data_root=data_root))
-test_dataloader = val_dataloader
-
-custom_hooks = [
-    dict(
-        type='hgkd_mm.ResultHook',
-        task='classification',
-        dataset=dict(name='ImageNet-1k', version='ILSVRC2012'),
-        protocol=dict(epochs=300, batch_size=2048, resolution=224, recipe='SparK fine-tuning (mmpretrain)'),
-    )
-]
+model = dict(
+    backbone=dict(**_base_.student, drop_path_rate=0.05),
+    head=dict(in_channels=_base_.stage_channels[-1]),
+)

@@ -1,8 +1,9 @@
 """Training and evaluation entry points, common to all frameworks."""
 
 from .config import check_data, load_config
+from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim import AutocastOptimWrapper
 from .test import test
 from .train import train
 
-__all__ = ['AutocastOptimWrapper', 'check_data', 'load_config', 'test', 'train']
+__all__ = ['AutocastOptimWrapper', 'LayerDecayOptimWrapperConstructor', 'check_data', 'load_config', 'test', 'train']

@@ -1,6 +1,7 @@
 """What training and testing share: options, device-dependent defaults, building of the runner."""
 
 import argparse
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -47,8 +49,8 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
-    if not torch.cuda.is_available() and args.launcher != 'none':
-        cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})['backend'] = 'gloo'
+    if not torch.cuda.is_available():
+        _fit_to_cpus(cfg)
     for name in _LOADERS:
         loader = cfg.get(name)
         if not loader:
@@ -59,6 +61,31 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
         loader.setdefault('pin_memory', torch.cuda.is_available())
         # PyTorch refuses persistent workers when there are none
         loader.persistent_workers = loader.get('num_workers', 0) > 0
+
+
+def _fit_to_cpus(cfg: Config) -> None:
+    """Replace what mmengine and torch have for GPUs only."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':  # --amp gives bfloat16 on CPUs
+        wrapper['type'] = 'OptimWrapper'
+        wrapper.pop('loss_scale', None)
+    if cfg.launcher == 'none':
+        return
+    if cfg.get('sync_bn'):
+        print_log(
+            'no GPU: BatchNorm is not synchronised between processes (torch has that for GPUs only)',
+            logger='current',
+            level=logging.WARNING,
+        )
+        cfg.sync_bn = None
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    if not torch.distributed.is_initialized():  # mmengine's own call wants a GPU
+        torch.distributed.init_process_group(backend='gloo')
 
 
 @contextmanager

@@ -72,8 +72,8 @@ def bfloat16_speedup(rounds: int = 7) -> float:
     """
     with torch.random.fork_rng(devices=[]):
         layers = [m for _ in range(3) for m in (nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU())]
-        network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-        images = torch.randn(16, 64, 32, 32).to(memory_format=torch.channels_last)
+        network = nn.Sequential(*layers)
+        images = torch.randn(16, 64, 32, 32).contiguous(memory_format=torch.channels_last)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds + 1):
         for bfloat16, times in seconds.items():

@@ -33,7 +33,7 @@ class MaskedStudent(Student):
         neck: Config of the decoder.
         head: Config of the head.
         patch_size: Side of a patch in pixels; a multiple of the backbone's total stride.
-        sparse: ``dict(backend='packed' or 'masked')``, see :func:`hgkd_mm.sparse.make_sparse`.
+        sparse: ``dict(backend='packed')``, ``'spconv'`` or ``'masked'``, see :func:`hgkd_mm.sparse.make_sparse`.
         **kwargs: See mmpretrain's ``BaseSelfSupervisor``.
     """
 

@@ -1,6 +1,5 @@
-"""Gradient checkpointing (``with_cp=True``) under a mask."""
+"""Gradient checkpointing (``with_cp=True``, DenseNet's ``memory_efficient=True``) under a mask."""
 
-import functools
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +7,9 @@ from torch.utils.checkpoint import checkpoint
 
 from .context import SparseContext, SparseLayer
 from .mask import PatchMask
+
+#: What networks call the setting.
+SETTINGS = ('with_cp', 'memory_efficient')
 
 
 class CheckpointUnderMask(SparseLayer):
@@ -18,6 +20,8 @@ class CheckpointUnderMask(SparseLayer):
 
     def forward(self, *args: Any) -> Tensor:
         """Run the module, keeping only its inputs for the backward pass."""
+        # DenseNet hands over one list again and again and lets it grow.
+        args = tuple(list(arg) if isinstance(arg, list) else arg for arg in args)
         return checkpoint(self._under, self.sparse_context.mask, *args, use_reentrant=False)
 
     def _under(self, mask: PatchMask | None, *args: Any) -> Tensor:
@@ -29,16 +33,35 @@ class CheckpointUnderMask(SparseLayer):
         return _restore, (type(self).__bases__[1],), self.__dict__
 
 
-def checkpoint_under_mask(module: nn.Module, context: SparseContext) -> None:
-    """Take over a module's gradient checkpointing, in place; no parameter is renamed."""
-    module.with_cp = False
+_classes: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def take_over_checkpointing(backbone: nn.Module, context: SparseContext) -> None:
+    """Checkpoint under a mask what the network checkpoints by itself, in place; no parameter is renamed."""
+    checkpointed = {
+        path: module
+        for path, module in backbone.named_modules()
+        if any(getattr(module, setting, False) is True for setting in SETTINGS)
+    }
+    for path, module in checkpointed.items():
+        for setting in SETTINGS:
+            if hasattr(module, setting):
+                setattr(module, setting, False)
+        # A module whose own modules have the setting too only hands it on to them.
+        if not any(other.startswith(f'{path}.' if path else '') for other in checkpointed if other != path):
+            _take_over(module, context)
+
+
+def _take_over(module: Any, context: SparseContext) -> None:
     module.sparse_context = context
     module.__class__ = _class_of(type(module))
 
 
-@functools.cache
 def _class_of(base: type[nn.Module]) -> type[nn.Module]:
-    return type(f'Checkpointed{base.__name__}', (CheckpointUnderMask, base), {'__module__': __name__})
+    # One class for one base, so that two copies of a network have the same types.
+    if base not in _classes:
+        _classes[base] = type(f'Checkpointed{base.__name__}', (CheckpointUnderMask, base), {'__module__': __name__})
+    return _classes[base]
 
 
 def _restore(base: type[nn.Module]) -> nn.Module:

@@ -1,34 +1,50 @@
 """Make an ordinary CNN sparse, in place, without renaming a parameter."""
 
 import copy
+from typing import Any
 
-from mmcv.cnn.bricks import DropPath, HSigmoid, Swish
-from mmpretrain.models.utils.norm import LayerNorm2d
+from mmcv.cnn.bricks import DropPath, HSigmoid, Swish, wrappers
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+from mmpretrain.models.backbones.hornet import HorNetLayerNorm
+from mmpretrain.models.utils.layer_scale import LayerScale
 from torch import nn
 
 from ..errors import ConfigError, UnsupportedLayerError
-from .checkpointing import checkpoint_under_mask
+from .checkpointing import take_over_checkpointing
 from .context import SparseContext
 from .forward import SparseForward
 from .geometry import layer_axes
 from .masked import MASKED_LAYERS
 from .packed import PACKED_LAYERS
 from .proof import prove
+from .spconv import SPCONV_LAYERS
+from .spconv.library import require_spconv
 
 #: Per backend: the class that takes an ordinary layer's place.
 BACKENDS: dict[str, dict[type[nn.Module], type[nn.Module]]] = {
     'packed': PACKED_LAYERS,
+    'spconv': SPCONV_LAYERS,
     'masked': MASKED_LAYERS,
+}
+
+#: Subclasses that compute what their base does: OpenMMLab's, for other versions of PyTorch.
+SAME_AS: dict[type[nn.Module], type[nn.Module]] = {
+    wrappers.Conv2d: nn.Conv2d,
+    wrappers.MaxPool2d: nn.MaxPool2d,
+    wrappers.Linear: nn.Linear,
+    SyncBatchNorm: nn.SyncBatchNorm,
 }
 
 #: Layers that treat every position alike and keep zero at zero: exact as they are.
 POSITIONWISE = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardswish,
-    nn.Hardtanh, nn.Dropout, Swish, DropPath,
+    nn.Hardtanh, nn.Dropout, Swish, DropPath, LayerScale,
 )  # fmt: skip
 
 #: Exact as they are in the packed backend, where only visible positions exist.
-PACKED_AS_THEY_ARE = (nn.BatchNorm2d, nn.SyncBatchNorm, LayerNorm2d, nn.Linear, nn.Sigmoid, nn.Hardsigmoid, HSigmoid)
+PACKED_AS_THEY_ARE = (
+    nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, HorNetLayerNorm, nn.Linear, nn.Sigmoid, nn.Hardsigmoid, HSigmoid,
+)  # fmt: skip
 
 #: Layers whose geometry must be aligned with the patches.
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -43,38 +59,46 @@ def make_sparse(backbone: nn.Module, backend: str = 'packed', patch_size: int = 
 
     Args:
         backbone: An ordinary CNN whose forward returns its stages, such as mmpretrain's ``ResNet``.
-        backend: ``'packed'`` (visible patches only) or ``'masked'`` (dense, then masked: the reference).
+        backend: ``'packed'`` (visible patches only), ``'spconv'`` (the same with spconv's convolutions) or ``'masked'``
+            (dense, then masked: the reference).
         patch_size: Side of the patches of the proof, in pixels: a multiple of the network's total stride.
 
     Returns:
         The callable that runs the backbone under a mask.
 
     Raises:
-        ConfigError: Unknown backend.
+        ConfigError: Unknown backend, or an spconv that is missing or wrong.
         UnsupportedLayerError: A layer, or something that a module does to its maps, has no exact sparse form; names it
             and its path. The backbone is as it was.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown sparse backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    if backend == 'spconv':
+        require_spconv()
     for name in {'packed', 'masked', backend}:
         _check(backbone, name)
-    prove(*(_convert(copy.deepcopy(backbone), name) for name in ('packed', 'masked')), patch_size=patch_size)
+    packed, masked = (_convert(copy.deepcopy(backbone), name) for name in ('packed', 'masked'))
+    prove(packed, masked, patch_size)
     return _convert(backbone, backend)
 
 
 def _check(backbone: nn.Module, backend: str) -> None:
     for path, layer in backbone.named_modules():
         kind = type(layer)
-        if kind in BACKENDS[backend]:
+        if _replacement(layer, backend):
             _check_settings(layer, path)
         elif not (
             any(True for _ in layer.children())
             or isinstance(layer, POSITIONWISE)
             or _repeats_pixels(layer)
             or kind in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-            or (backend == 'packed' and isinstance(layer, PACKED_AS_THEY_ARE))
+            or (backend != 'masked' and isinstance(layer, PACKED_AS_THEY_ARE))
         ):
             raise UnsupportedLayerError(f"layer '{path}' ({kind.__name__}) has no exact sparse form")
+
+
+def _replacement(layer: nn.Module, backend: str) -> type[nn.Module] | None:
+    return BACKENDS[backend].get(SAME_AS.get(type(layer), type(layer)))
 
 
 def _repeats_pixels(layer: nn.Module) -> bool:
@@ -82,7 +106,7 @@ def _repeats_pixels(layer: nn.Module) -> bool:
     if not isinstance(layer, nn.Upsample) or layer.mode != 'nearest' or layer.size is not None:
         return False
     factors = layer.scale_factor if isinstance(layer.scale_factor, tuple) else (layer.scale_factor,)
-    return all(factor == int(factor) for factor in factors)
+    return all(factor is not None and factor == int(factor) for factor in factors)
 
 
 def _check_settings(layer: nn.Module, path: str) -> None:
@@ -90,25 +114,21 @@ def _check_settings(layer: nn.Module, path: str) -> None:
         layer_axes(layer, path)
     if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size not in (1, (1, 1)):
         raise UnsupportedLayerError(f"layer '{path}' pools to {layer.output_size}: only 1x1 has a sparse form")
+    if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) != 1:
+        raise UnsupportedLayerError(f"layer '{path}' normalises over positions: only over channels has a sparse form")
     if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
         raise UnsupportedLayerError(f"layer '{path}': divisor_override has no sparse form")
 
 
 def _convert(backbone: nn.Module, backend: str) -> SparseForward:
     context = SparseContext()
-    modules = dict(backbone.named_modules())
-    for path, module in modules.items():
-        replacement = BACKENDS[backend].get(type(module))
+    modules: list[tuple[str, Any]] = list(backbone.named_modules())
+    for path, module in modules:
+        replacement = _replacement(module, backend)
         if replacement is not None:
-            if isinstance(module, WINDOWED):
+            if hasattr(module, 'kernel_size'):
                 module.axes = layer_axes(module, path)
             module.__class__ = replacement
             module.sparse_context = context
-    checkpointed = [path for path, module in modules.items() if getattr(module, 'with_cp', False)]
-    for path in checkpointed:
-        module = modules[path]
-        if any(other.startswith(f'{path}.' if path else '') for other in checkpointed if other != path):
-            module.with_cp = False  # it only hands the setting on to the blocks in it
-        else:
-            checkpoint_under_mask(module, context)
-    return SparseForward(backbone, context, backend)
+    take_over_checkpointing(backbone, context)
+    return SparseForward(backbone, context, backend, BACKENDS[backend])

@@ -1,9 +1,8 @@
 """How convolutions and poolings step over a map, one axis at a time."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
-from torch import nn
 
 from ..errors import MaskError, UnsupportedLayerError
 
@@ -33,7 +32,7 @@ class Axis(NamedTuple):
 Axes = tuple[Axis, Axis]
 
 
-def layer_axes(layer: nn.Module, path: str) -> Axes:
+def layer_axes(layer: Any, path: str) -> Axes:
     """Read the geometry of a convolution or pooling, rows then columns.
 
     Args:
@@ -61,9 +60,9 @@ def layer_axes(layer: nn.Module, path: str) -> Axes:
             total = 0
         else:
             total = 2 * _pair(layer.padding)[index]
-        # H + total - reach - 1 = (H / stride - 1) * stride + rest, and rest must be dropped by the rounding
+        # H + total - reach - 1 = (H / stride - 1) * stride + rest, and the rounding must drop the rest
         rest = total - reach - 1 + stride
-        if not 0 <= rest < stride or (rest and getattr(layer, 'ceil_mode', False)):
+        if not (-stride < rest <= 0 if getattr(layer, 'ceil_mode', False) else 0 <= rest < stride):
             raise UnsupportedLayerError(
                 f"layer '{path}' ({type(layer).__name__}, kernel {kernel}, stride {stride}, padding {total} in all, "
                 f'dilation {dilation}): its output has not one pixel for each {stride} of its input'

@@ -92,7 +92,7 @@ class PatchMask:
             mask = self.visible[:, None].repeat_interleave(height // rows, dim=2)
             return mask.repeat_interleave(width // columns, dim=3)
 
-        return self._cached(('grid', height, width), build)
+        return self.cached(('grid', height, width), build)
 
     def pack(self, grid: Tensor) -> Tensor:
         """Gather the visible tiles: ``(B, C, H, W)`` -> ``(V, C, P, Q)``, channels last in memory."""
@@ -122,7 +122,7 @@ class PatchMask:
             above = self.image[:, None] * height + y[self.row]
             return (above[:, :, None] * width + x[self.column][:, None, :]).flatten()
 
-        return self._cached(('grid rows', height, width), build)
+        return self.cached(('grid rows', height, width), build)
 
     def window_rows(self, height: int, width: int, span_y: range, span_x: range) -> Tensor:
         """Row numbers of a window around each tile, for gathering halos.
@@ -152,7 +152,7 @@ class PatchMask:
             table = (slot * height + inside_y[None, :, None]) * width + inside_x[None, None, :]
             return table.where(slot < self.num_visible, self.num_visible * height * width)
 
-        return self._cached(('window', height, width, span_y, span_x), build)
+        return self.cached(('window', height, width, span_y, span_x), build)
 
     def border(self, height: int, width: int, halo_y: tuple[int, int], halo_x: tuple[int, int]) -> Border:
         """Where the halos of all tiles come from.
@@ -177,7 +177,7 @@ class PatchMask:
             positions = (around & there).nonzero().flatten()
             return Border(positions, rows[positions], (around & ~there).nonzero().flatten())
 
-        return self._cached(('border', height, width, halo_y, halo_x), build)
+        return self.cached(('border', height, width, halo_y, halo_x), build)
 
     def rulebook(self, height: int, width: int, axes: Axes) -> Rulebook:
         """Pairs of input and output rows that a convolution connects, tap by tap.
@@ -209,7 +209,7 @@ class PatchMask:
             outputs = [(rows < self.num_visible * height * width).nonzero().flatten() for rows in table]
             return [(tap, table[tap, out], out) for tap, out in enumerate(outputs) if len(out)]
 
-        return self._cached(('rulebook', height, width, axes), build)
+        return self.cached(('rulebook', height, width, axes), build)
 
     def is_map(self, height: int, width: int) -> bool:
         """Say whether ``(height, width)`` is a map with this mask on it; a globally pooled 1x1 is not."""
@@ -230,7 +230,7 @@ class PatchMask:
 
     def visible_by_image(self) -> Tensor:
         """Number of visible patches of each image: ``(B,)``."""
-        return self._cached(('visible by image',), lambda: self.visible.sum((1, 2)))
+        return self.cached(('visible by image',), lambda: self.visible.sum((1, 2)))
 
     def _slots(self) -> Tensor:
         """Number of the tile at each patch ``(B, Hp, Wp)``; ``V`` where it is hidden."""
@@ -240,12 +240,13 @@ class PatchMask:
             slots[self.visible] = torch.arange(self.num_visible, device=slots.device)
             return slots
 
-        return self._cached(('slots',), build)
+        return self.cached(('slots',), build)
 
     def _coordinates(self, span: range) -> Tensor:
         return torch.arange(span.start, span.stop, device=self.visible.device)
 
-    def _cached(self, key: tuple, build: Callable[[], T]) -> T:
+    def cached(self, key: tuple, build: Callable[[], T]) -> T:
+        """Return what ``build`` makes, made once a mask and ``key``."""
         if key not in self._tables:
             self._tables[key] = build()
         return self._tables[key]

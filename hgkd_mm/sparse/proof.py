@@ -1,16 +1,18 @@
 """The proof of a conversion: a small random case, packed against masked."""
 
+import functools
 from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import UnsupportedLayerError
+from ..errors import HGKDError, UnsupportedLayerError
+from .context import SparseLayer
 from .forward import SparseForward
 from .mask import PatchMask
 
 TOLERANCE = 1e-8
-STAGE = 'output '
 
 
 @torch.no_grad()
@@ -18,8 +20,8 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> None
     """See that two conversions of one network agree; the packed one never gets to see a hidden pixel.
 
     What a network's own code does to its maps (a mean over all positions, an interpolation) is invisible to a walk
-    over its layers; here it shows. Runs in float64 and evaluation mode; random numbers drawn elsewhere stay as they
-    were.
+    over its layers; here it shows. Runs in float64, with the statistics of the batch in batch norms and everything
+    else in evaluation mode; random numbers drawn elsewhere stay as they were.
 
     Args:
         packed: A conversion of a copy; used up by this.
@@ -27,54 +29,109 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> None
         patch_size: Side of a patch in pixels.
 
     Raises:
-        UnsupportedLayerError: They differ; names the first module whose output does.
+        UnsupportedLayerError: They differ, or one fails; names the first module where it shows.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for ours, theirs in zip(packed.backbone.parameters(), masked.backbone.parameters(), strict=True):
+        for one, other in zip(packed.backbone.parameters(), masked.backbone.parameters(), strict=True):
             # Biases and scales at their initial values, zeros and ones, would hide a leak.
-            noise = 0.1 * torch.randn(ours.shape) if ours.dim() < 2 else 0.0
-            for parameter in (ours, theirs):
+            noise = 0.1 * torch.randn(one.shape) if one.dim() < 2 else 0.0
+            for parameter in (one, other):
                 parameter.data = (parameter.data.cpu() + noise).double()
         images = torch.randn(2, 3, 2 * patch_size, 2 * patch_size, dtype=torch.float64)
     for forward in (packed, masked):
         forward.backbone.cpu().double().eval()
+        for layer in forward.backbone.modules():
+            if isinstance(layer, nn.BatchNorm2d):  # its statistics depend on what it sees
+                layer.training = True
     visible = torch.tensor([[[1, 1], [0, 1]], [[0, 1], [0, 0]]], dtype=torch.bool)
     mask = PatchMask(visible, patch_size)
-    ours, theirs = _outputs(packed, images, mask), _outputs(masked, images, mask)
-    for path, expected in theirs.items():
-        if path in ours and not _close(ours[path], expected):
-            module = masked.backbone if path.startswith(STAGE) else masked.backbone.get_submodule(path)
-            raise UnsupportedLayerError(
-                f"module '{path}' ({type(module).__name__}) does something to its maps that has no exact "
-                'sparse form, such as a mean over all positions: packed and masked results differ'
-            )
+    ours, theirs = _Run(packed, images, mask), _Run(masked, images, mask)
+    for event, expected in theirs.maps.items():
+        found = ours.maps.get(event)
+        # In another layout, such as channels last, it is compared further on.
+        if found is not None and found.shape == expected.shape and not _close(found, expected):
+            raise _differs(masked.backbone, event.culprit)
+    for found, expected in zip(ours.stages, theirs.stages, strict=True):
+        if found.shape != expected.shape or not _close(found, expected):
+            raise _differs(masked.backbone, '')
 
 
-def _outputs(forward: SparseForward, images: Tensor, mask: PatchMask) -> dict[str, Tensor]:
-    """Return the maps that leave each module, in order of completion, on the grid and zero where hidden."""
-    found: dict[str, Tensor] = {}
+def _differs(backbone: nn.Module, path: str) -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        f'{_name(backbone, path)} does something to its maps that has no exact sparse form, such as a mean over all '
+        'positions: packed and masked results differ'
+    )
 
-    def note(path: str, out: Tensor) -> None:
-        if isinstance(out, Tensor) and out.dim() == 4 and mask.is_map(*out.shape[-2:]):
-            if forward.backend == 'masked' and len(out) == len(mask.visible):
-                if not (out.shape[2] % mask.visible.shape[1] or out.shape[3] % mask.visible.shape[2]):
-                    found[path] = mask.zero_hidden(out)
-            elif len(out) == mask.num_visible:
-                found[path] = mask.unpack(out)
 
-    with ExitStack() as stack:
-        for path, module in forward.backbone.named_modules():
-            if path:
-                hook = module.register_forward_hook(lambda _, __, out, path=path: note(path, out))
-                stack.callback(hook.remove)
-        stages = forward(images, mask)
-    for stage, out in enumerate(stages):
-        found[f'{STAGE}{stage}'] = out
-    return found
+def _name(backbone: nn.Module, path: str) -> str:
+    kind: type = type(backbone.get_submodule(path))
+    if issubclass(kind, SparseLayer):  # as the user knows it
+        kind = next(base for base in kind.__mro__ if not issubclass(base, SparseLayer))
+    return f"module '{path}' ({kind.__name__})" if path else f'the network itself ({kind.__name__})'
+
+
+class Event(NamedTuple):
+    """A map that enters or leaves a module.
+
+    Attributes:
+        path: The module.
+        kind: ``'in'`` or ``'out'``.
+        culprit: Whose code is at fault if it is wrong: the module for what leaves it, the caller for what enters.
+    """
+
+    path: str
+    kind: str
+    culprit: str
+
+
+class _Run:
+    """Runs a conversion.
+
+    Attributes:
+        stages: The outputs of the network.
+        maps: What enters and leaves each module, in order of time, on the grid and zero where hidden.
+    """
+
+    def __init__(self, forward: SparseForward, images: Tensor, mask: PatchMask) -> None:
+        self.maps: dict[Event, Tensor] = {}
+        self.masked = forward.backend == 'masked'
+        self.mask = mask
+        self.running = ['']
+        with ExitStack() as stack:
+            for path, module in forward.backbone.named_modules():
+                if path:
+                    enter, leave = functools.partial(self._enter, path), functools.partial(self._leave, path)
+                    stack.callback(module.register_forward_pre_hook(enter).remove)
+                    stack.callback(module.register_forward_hook(leave).remove)
+            try:
+                self.stages = forward(images, mask)
+            except HGKDError:
+                raise
+            except Exception as error:
+                raise UnsupportedLayerError(
+                    f'{_name(forward.backbone, self.running[-1])} fails under a mask, {forward.backend} backend: '
+                    f'{type(error).__name__}: {error}'
+                ) from error
+
+    def _enter(self, path: str, module: nn.Module, inputs: tuple) -> None:
+        self._note(Event(path, 'in', self.running[-1]), inputs[0] if inputs else None)
+        self.running.append(path)
+
+    def _leave(self, path: str, module: nn.Module, inputs: tuple, out: Any) -> None:
+        self.running.pop()
+        self._note(Event(path, 'out', path), out)
+
+    def _note(self, event: Event, x: Any) -> None:
+        _, rows, columns = self.mask.visible.shape
+        if not isinstance(x, Tensor) or x.dim() != 4 or not self.mask.is_map(*x.shape[-2:]):
+            return
+        if self.masked:
+            if len(x) == len(self.mask.visible) and x.shape[2] % rows == x.shape[3] % columns == 0:
+                self.maps[event] = self.mask.zero_hidden(x)
+        elif len(x) == self.mask.num_visible:
+            self.maps[event] = self.mask.unpack(x)
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
-    if found.shape != expected.shape:  # one of them is in another layout: compared further on
-        return True
     return bool((found - expected).abs().max() <= TOLERANCE * (1 + expected.abs().max()))

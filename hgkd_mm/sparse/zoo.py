@@ -38,4 +38,20 @@ ZOO: dict[str, dict] = {
     'RepVGG-A0': dict(type='RepVGG', arch='A0', out_indices=ALL_STAGES),
     'HRNet-W18': dict(type='HRNet', arch='w18'),
     'CSPDarknet-53': dict(type='CSPDarkNet', depth=53, out_indices=(1, 2, 3, 4)),
+    'CSPResNet-50': dict(type='CSPResNet', depth=50, out_indices=ALL_STAGES),
+    'Res2Net-50': _resnet('Res2Net', scales=4, base_width=26),
+    'EfficientNetV2-B0': dict(type='EfficientNetV2', arch='b0', out_indices=(2, 3, 5, 6)),
+    'MobileOne-S0': dict(type='MobileOne', arch='s0', out_indices=ALL_STAGES),
+    'ShuffleNetV1': dict(type='ShuffleNetV1', out_indices=(0, 1, 2)),
+    'VAN-T': dict(type='VAN', arch='tiny', out_indices=ALL_STAGES),
+    'HorNet-T': dict(type='HorNet', arch='tiny', out_indices=ALL_STAGES, gap_before_final_norm=False),
+    'PoolFormer-S12': dict(type='PoolFormer', arch='s12', out_indices=(0, 2, 4, 6)),
+}
+
+#: Networks of mmpretrain that have no exact sparse form: making them sparse says why.
+REFUSED: dict[str, dict] = {
+    'AlexNet': dict(type='AlexNet'),
+    'Inception V3': dict(type='InceptionV3'),
+    'ResNeSt-50': _resnet('ResNeSt'),
+    'MobileViT-XXS': dict(type='MobileViT', arch='xx_small', out_indices=(1, 2, 3, 4)),
 }

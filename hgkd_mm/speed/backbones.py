@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ..errors import UnsupportedLayerError
 from ..sparse import PatchMask, make_sparse
 from ..sparse.zoo import ZOO
-from .encoder import Setting, measure_encoder
+from .encoder import Setting, steps, use_threads
+from .rounds import median_seconds
 
 
 def relative_error(network: nn.Module, visible: Tensor) -> float:
@@ -29,7 +30,7 @@ def relative_error(network: nn.Module, visible: Tensor) -> float:
         twin = copy.deepcopy(network).double()
         twin.train()
         feats = make_sparse(twin, backend)(images, PatchMask(visible, 32))
-        sum(feat.square().mean() for feat in feats).backward()
+        torch.stack([feat.square().mean() for feat in feats]).sum().backward()
         gradients = [p.grad.flatten() for p in twin.parameters() if p.grad is not None]
         results.append([*(feat.detach() for feat in feats), torch.cat(gradients)])
     packed, masked = results
@@ -59,6 +60,9 @@ def measure_backbones(setting: Setting, rounds: int = 3) -> list[dict]:
             row['result'] = f'not supported: {error}'
             continue
         one = Setting(name, setting.batch_size, setting.img_size, setting.visible, setting.amp, setting.threads)
-        times = {r['variant']: r['step_ms'] for r in measure_encoder(one, rounds, ['masked', 'packed'])}
-        row |= dict(masked_ms=times['masked'], packed_ms=times['packed'], speedup=times['masked'] / times['packed'])
+        with use_threads(setting.threads):
+            runs = {variant: steps(one, variant, backward=True) for variant in ('masked', 'packed')}
+            seconds = median_seconds(runs, rounds)
+        row |= {f'{variant}_ms': 1e3 * value for variant, value in seconds.items()}
+        row['speedup'] = seconds['masked'] / seconds['packed']
     return found

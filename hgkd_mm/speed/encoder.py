@@ -1,6 +1,7 @@
 """An encoder's forward and backward pass: dense, mmpretrain's sparse networks, and the backends of this project."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -25,7 +26,7 @@ PEERS: dict[str, dict] = {
         )
         for depth in (18, 34, 50, 101)
     },
-    'ConvNeXt-T': dict(type='SparseConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3), gap_before_final_norm=False),
+    'ConvNeXt-T': dict(type='SparseConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3)),
 }
 
 
@@ -111,6 +112,17 @@ def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
     return step
 
 
+@contextlib.contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use ``count`` threads for the body."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | None = None) -> list[dict]:
     """Time the variants of one model, taking turns.
 
@@ -129,13 +141,9 @@ def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | Non
     names = variants or available(setting.model)
     if unknown := set(names) - set(available(setting.model)):
         raise ConfigError(f'unknown variant {", ".join(unknown)}: choose of {", ".join(available(setting.model))}')
-    before = torch.get_num_threads()
-    torch.set_num_threads(setting.threads)
-    try:
+    with use_threads(setting.threads):
         forward = median_seconds({name: steps(setting, name, backward=False) for name in names}, rounds)
         step = median_seconds({name: steps(setting, name, backward=True) for name in names}, rounds)
-    finally:
-        torch.set_num_threads(before)
     return [dict(variant=name, forward_ms=forward[name] * 1e3, step_ms=step[name] * 1e3) for name in names]
 
 
@@ -155,13 +163,9 @@ def measure_scaling(setting: Setting, rounds: int = 5, fractions: tuple[float, .
     settings = {count: replace(setting, visible=count) for count in counts}
     for one in settings.values():
         one.check()
-    before = torch.get_num_threads()
-    torch.set_num_threads(setting.threads)
-    try:
+    with use_threads(setting.threads):
         runs = {str(count): steps(one, 'packed', backward=True) for count, one in settings.items()}
         seconds = median_seconds(runs, rounds)
-    finally:
-        torch.set_num_threads(before)
     return [
         dict(
             visible=count,

@@ -1,6 +1,7 @@
 """Peak memory of a training step above the model itself, each variant in a process of its own."""
 
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import asdict
@@ -12,17 +13,25 @@ from ..errors import HGKDError
 from .encoder import Setting, steps
 
 
-def peak_memory(setting: Setting, variant: str) -> float:
+def peak_memory(setting: Setting, variant: str, repeats: int = 1) -> float:
     """Return the peak of a forward and backward pass above what the process held before it, in MiB.
+
+    Args:
+        setting: What to run.
+        variant: Of :func:`~hgkd_mm.speed.encoder.available`.
+        repeats: Processes; the median counts.
 
     Raises:
         HGKDError: The process failed; with the end of what it said.
     """
     command = [sys.executable, '-m', __name__, variant, json.dumps(asdict(setting))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HGKDError(f'measuring the memory of {variant} failed: {done.stderr.strip()[-500:]}')
-    return float(done.stdout.split()[-1])
+    found = []
+    for _ in range(repeats):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise HGKDError(f'measuring the memory of {variant} failed: {done.stderr.strip()[-500:]}')
+        found.append(float(done.stdout.split()[-1]))
+    return statistics.median(found)
 
 
 def _measure(variant: str, setting: Setting) -> float:

@@ -2,14 +2,15 @@
 
 from .batchnorm import reestimate_batchnorm
 from .checkpoint import install, load_checkpoint_file, state_dict_of
+from .distilled import DistilledBackbone
 from .export import export_backbone, save_backbone
 from .pretrained import apply_pretrained
-from .strict import StrictPretrained, load_strictly
+from .strict import load_strictly
 
 install()
 
 __all__ = [
-    'StrictPretrained',
+    'DistilledBackbone',
     'apply_pretrained',
     'export_backbone',
     'load_checkpoint_file',

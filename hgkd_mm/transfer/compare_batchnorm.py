@@ -26,7 +26,8 @@ def compare_batchnorm(
         options: As ``--cfg-options``.
 
     Returns:
-        Top-1 in percent, ``'knn, training'``, ``'knn, re-estimated'`` and so for ``'linear'``; ``'mean_shift'`` and ``'variance_ratio'``: the
+        Top-1 in percent, ``'knn, training'``, ``'knn, re-estimated'`` and so for ``'linear'``; ``'mean_shift'`` and
+        ``'variance_ratio'``: the
         median over channels of ``|mean' - mean| / std`` and of ``variance' / variance``.
 
     Raises:

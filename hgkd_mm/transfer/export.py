@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import WeightsError
 from ..utils import atomic_write, sha256_file
 from .checkpoint import load_checkpoint_file, state_dict_of
+from .normalization import normalization_of_config
 
 
 def save_backbone(path: str | os.PathLike, weights: Mapping[str, torch.Tensor], meta: dict) -> None:
@@ -64,19 +65,29 @@ def export_backbone(checkpoint: str | os.PathLike, out: str | os.PathLike) -> di
     """
     loaded = load_checkpoint_file(checkpoint)
     weights = state_dict_of(loaded, checkpoint)
-    backbone = {k.removeprefix('backbone.'): v for k, v in weights.items() if k.startswith('backbone.')}
-    if not backbone:
-        raise WeightsError(
-            f"{checkpoint} has no key which begins with 'backbone.'; "
-            f'it has {", ".join(list(weights)[:3])}. '
-            'Expected the checkpoint of a pretrained or downstream model'
-        )
+    backbone = backbone_of(weights, checkpoint)
     meta = {
         **describe(loaded.get('meta') or {}),
         'source': {'file': Path(checkpoint).name, 'sha256': sha256_file(checkpoint)},
     }
     save_backbone(out, backbone, meta)
     return meta
+
+
+def backbone_of(weights: Mapping[str, torch.Tensor], path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Take the backbone out of a whole model's state dict, with plain keys.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    backbone = {k.removeprefix('backbone.'): v for k, v in weights.items() if k.startswith('backbone.')}
+    if not backbone:
+        raise WeightsError(
+            f"{path} has no key which begins with 'backbone.'; "
+            f'it has {", ".join(list(weights)[:3])}. '
+            'Expected the checkpoint of a pretrained or downstream model'
+        )
+    return backbone
 
 
 def describe(meta: Mapping[str, Any]) -> dict:
@@ -87,7 +98,8 @@ def describe(meta: Mapping[str, Any]) -> dict:
 
     Returns:
         ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``,
-        ``experiment``; None where the checkpoint does not say.
+        ``experiment``, ``normalization`` (see
+        :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the checkpoint does not say.
     """
     config = read_literals(str(meta.get('cfg') or ''))
     model = config.get('model') or {}
@@ -102,6 +114,7 @@ def describe(meta: Mapping[str, Any]) -> dict:
         'iterations': meta.get('iter'),
         'seed': meta.get('seed'),
         'experiment': meta.get('experiment_name'),
+        'normalization': normalization_of_config(config),
     }
 
 

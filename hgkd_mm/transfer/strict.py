@@ -1,16 +1,11 @@
-"""Loading of backbone weights which either fits completely or fails."""
+"""Loading of weights which either fits completely or fails, and says what the file holds instead."""
 
 from collections.abc import Iterable, Mapping
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from ..errors import WeightsError
-from ..registry import WEIGHT_INITIALIZERS
-from .checkpoint import load_checkpoint_file, state_dict_of
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> int:
@@ -38,7 +33,7 @@ def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], source
         if k in weights and weights[k].shape != own[k].shape
     ]
     problems = [
-        f'{len(found)} {name}: {_first(found)}'
+        f'{len(found)} {name}: {first_of(found)}'
         for name, found in (
             ('missing', missing),
             ('unexpected', unexpected),
@@ -47,79 +42,35 @@ def load_strictly(module: nn.Module, weights: Mapping[str, torch.Tensor], source
         if found
     ]
     if problems:
+        hint = _hint(weights, own, unexpected)
         raise WeightsError(
             f'{source} does not fit {type(module).__name__} ({len(own)} tensors): '
             f'{"; ".join(problems)}. '
             'Use weights of the same architecture, depth and width, or change the config '
-            f'to theirs{_hint(unexpected)}'
+            f'to theirs{"; " + hint if hint else ""}'
         )
     module.load_state_dict(weights, strict=False)
     return len(weights)
 
 
-def _first(keys: Iterable[str], count: int = 3) -> str:
+def first_of(keys: Iterable[str], count: int = 3) -> str:
+    """Join the first names of many."""
     keys = list(keys)
     return ', '.join(keys[:count]) + (', ...' if len(keys) > count else '')
 
 
-def _hint(unexpected: list[str]) -> str:
+def _hint(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], unexpected: list[str]) -> str:
+    """Say what the file seems to be; empty when that is not known."""
     if any(key.startswith('backbone.') for key in unexpected):
-        return '; the file is a whole model: export its backbone with tools/export_backbone.py'
+        return 'the file is a whole model: export its backbone with tools/export_backbone.py'
+    if any(key.split('.')[-1] in ('cls_token', 'pos_embed') or '.attn.' in key for key in unexpected):
+        return "the file holds a Vision Transformer, such as a teacher: give the student's backbone.pth"
+    firsts = {key.partition('.')[0] for key in weights}
+    if len(firsts) == 1 and {key.partition('.')[2] for key in weights} >= {k for k in own if 'num_batches' not in k}:
+        prefix = f'{firsts.pop()}.'
+        return f'every key begins with {prefix!r}, the rest would fit: give prefix={prefix!r}'
+    heads = {key.partition('.')[0] for key in unexpected} & {'fc', 'classifier', 'head'}
+    if heads and all(key.partition('.')[0] in heads for key in unexpected):
+        names = [f'{head}.' for head in sorted(heads)]
+        return f"these are a classifier's; to leave them out: ignore={names}"
     return ''
-
-
-@WEIGHT_INITIALIZERS.register_module()
-class StrictPretrained:
-    """Initializer like mmengine's ``Pretrained`` which refuses a partial load.
-
-    .. code-block:: python
-
-        backbone=dict(type='mmpretrain.ResNet', depth=18,
-                      init_cfg=dict(type='hgkd_mm.StrictPretrained', checkpoint='backbone.pth'))
-
-    Args:
-        checkpoint: ``.pth`` (with or without ``'state_dict'``) or ``.safetensors``; a path or URL.
-        prefix: Load only the keys which begin with it, without it; e.g. ``'backbone.'`` for the
-            checkpoint of a whole model. None: all keys.
-        map_location: As in :func:`torch.load`.
-
-    Raises:
-        WeightsError: On call, when the file cannot be read or does not fit the module exactly.
-    """
-
-    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
-        self.checkpoint = str(checkpoint)
-        self.prefix = prefix
-        self.map_location = map_location
-
-    def __call__(self, module: nn.Module) -> None:
-        """Load the weights into ``module`` and keep every later initialization off them."""
-        if '://' in self.checkpoint:
-            checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location)
-        else:
-            checkpoint = load_checkpoint_file(self.checkpoint, self.map_location)
-        weights = state_dict_of(checkpoint, self.checkpoint)
-        if self.prefix is not None:
-            prefix = self.prefix.rstrip('.') + '.'
-            selected = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            if not selected:
-                raise WeightsError(
-                    f'{self.checkpoint} has no key which begins with {prefix!r}; it has {_first(weights)}'
-                )
-            weights = selected
-        count = load_strictly(module, weights, self.checkpoint)
-        self._protect(module)
-        print_log(f'StrictPretrained: all {count} tensors of {self.checkpoint} loaded', logger='current')
-
-    def _protect(self, module: nn.Module) -> None:
-        # mmengine knows only its own 'Pretrained' to be last. Ours runs before the children's
-        # init_weights and before e.g. ResNet's zero_init_residual, which would undo the load:
-        # the former skip what is initialized already, the latter look at init_cfg['type'].
-        for child in module.modules():
-            if child is not module and isinstance(child, BaseModule):
-                child.is_init = True
-        if isinstance(module, BaseModule):
-            module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint, prefix=self.prefix)
-
-    def _get_init_info(self) -> str:
-        return f'{type(self).__name__}: load from {self.checkpoint}'

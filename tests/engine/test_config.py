@@ -105,3 +105,14 @@ def test_wrapped_data_sets_are_checked(tmp_path):
 def test_present_and_remote_data_pass(tmp_path):
     check_data(loader(tmp_path), ['loader', 'absent_loader'])
     check_data(loader('s3://bucket/data'), ['loader'])
+
+
+def test_config_inherited_from_the_package_follows_a_variable(config):
+    heir = config.with_name('heir.py')
+    heir.write_text("_base_ = 'hgkd_mm::detection/retinanet_r18_fpn_1x_coco.py'\ntrain_cfg = dict(max_epochs=7)\n")
+    cfg = load_config(heir, {'data_root': 'elsewhere/'})
+    assert cfg.train_cfg.max_epochs == 7
+    assert cfg.train_dataloader.dataset.data_root == 'elsewhere/'
+    assert cfg.val_evaluator.ann_file == 'elsewhere//annotations/instances_val2017.json'
+    # classes of mmdet are looked up in mmdet, as in the inherited config
+    assert cfg.model._scope_ == 'mmdet' and '_scope_' not in cfg.custom_hooks[0]

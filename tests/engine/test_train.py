@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
 from mmpretrain.models import ResNet
 
 from hgkd_mm import engine

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmpretrain.models import ResNet
+from mmpretrain.registry import MODELS
 from torch import nn
 
 from hgkd_mm.errors import ConfigError, MaskError, UnsupportedLayerError
@@ -40,12 +41,12 @@ def features_and_gradients(net, backend, images, visible):
 
 @pytest.mark.parametrize('depth', [18, 50])
 @pytest.mark.parametrize('training', [True, False])
-def test_packed_equals_masked_on_features_gradients_and_statistics(depth, training):
+def test_backends_equal_masked_on_features_gradients_and_statistics(depth, training, backend):
     net = resnet(depth, base_channels=16, stem_channels=16)
     net.train(training)
     images = torch.randn(3, 3, 96, 128, dtype=torch.float64)
     visible = random_visible(3, 3, 4)
-    packed, packed_grads, packed_buffers = features_and_gradients(net, 'packed', images, visible)
+    packed, packed_grads, packed_buffers = features_and_gradients(net, backend, images, visible)
     masked, masked_grads, masked_buffers = features_and_gradients(net, 'masked', images, visible)
     for one, other in zip(packed, masked, strict=True):
         assert other.abs().max() > 0.1
@@ -71,7 +72,6 @@ def test_packed_equals_masked_at_full_width(depth):
         torch.testing.assert_close(gradient, masked_grads[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
-@pytest.mark.parametrize('backend', ['packed', 'masked'])
 def test_hidden_pixels_change_nothing(backend):
     net = resnet(18, base_channels=8, stem_channels=8)
     forward = make_sparse(net, backend)
@@ -85,7 +85,6 @@ def test_hidden_pixels_change_nothing(backend):
         assert not one.masked_select(~mask.grid(*one.shape[-2:])).any()
 
 
-@pytest.mark.parametrize('backend', ['packed', 'masked'])
 @pytest.mark.parametrize('training', [True, False])
 def test_all_visible_equals_the_dense_network(backend, training):
     dense = resnet(18, base_channels=8, stem_channels=8)
@@ -97,7 +96,6 @@ def test_all_visible_equals_the_dense_network(backend, training):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize('backend', ['packed', 'masked'])
 def test_without_a_mask_the_converted_network_is_the_dense_one(backend):
     dense = resnet(18, base_channels=8, stem_channels=8)
     sparse = copy.deepcopy(dense)
@@ -133,7 +131,7 @@ def test_number_of_visible_patches_may_differ_between_images():
 
 
 def test_unknown_backend_is_refused_by_name():
-    with pytest.raises(ConfigError, match="'magic'.*packed, masked"):
+    with pytest.raises(ConfigError, match="'magic'.*packed, spconv, masked"):
         make_sparse(resnet(18), 'magic')
 
 
@@ -145,6 +143,8 @@ def test_unknown_backend_is_refused_by_name():
         (nn.InstanceNorm2d(3), "'0' \\(InstanceNorm2d\\)"),
         (nn.MaxPool2d(2, 2, 1), "'0'.*not one pixel for each 2"),
         (nn.MaxPool2d(3, 2, 1, ceil_mode=True), "'0'.*not one pixel for each 2"),
+        (nn.AvgPool2d(2, divisor_override=3), "'0'.*divisor_override"),
+        (nn.LayerNorm([3, 64, 64]), "'0' normalises over positions"),
         (nn.MaxPool2d(2, return_indices=True), "'0'.*return_indices"),
         (nn.AdaptiveAvgPool2d(2), "'0' pools to 2"),
         (nn.Upsample(scale_factor=2, mode='bilinear'), "'0' \\(Upsample\\)"),
@@ -166,3 +166,54 @@ def test_a_patch_smaller_than_the_total_stride_is_refused():
     forward = make_sparse(resnet(18, base_channels=8, stem_channels=8))
     with pytest.raises(MaskError, match='total stride'):
         forward(torch.randn(1, 3, 32, 32).double(), PatchMask(torch.ones(1, 2, 2, dtype=torch.bool), 16))
+
+
+def test_a_pooled_output_is_refused_by_its_number():
+    net = MODELS.build(dict(type='ConvNeXt', arch='atto', out_indices=(0, 1)))
+    with pytest.raises(UnsupportedLayerError, match='output 0 .* 2 dimensions.*gap_before_final_norm=False'):
+        make_sparse(net)
+
+
+def test_a_bare_output_is_one_stage():
+    images, mask = torch.randn(2, 3, 64, 64), PatchMask(random_visible(2, 2, 2), 32)
+    (stage,) = make_sparse(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))(images, mask)
+    assert stage.shape == (2, 4, 64, 64)
+
+
+def test_sync_batch_norm_of_a_config_has_the_statistics_of_visible_pixels(backend):
+    plain, synced = (
+        MODELS.build(dict(type='ResNet', depth=18, norm_cfg=dict(type=kind), out_indices=(0, 1, 2, 3)))
+        for kind in ('BN', 'SyncBN')
+    )
+    synced.load_state_dict(plain.state_dict())
+    images, mask = torch.randn(2, 3, 64, 64), PatchMask(random_visible(2, 2, 2), 32)
+    for one, other in zip(*(make_sparse(net, backend)(images, mask) for net in (plain, synced)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_layer_that_was_replaced_after_the_conversion_is_named():
+    forward = make_sparse(resnet(18, base_channels=8, stem_channels=8), 'masked')
+    forward.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(forward.backbone)
+    with pytest.raises(UnsupportedLayerError, match="layer 'bn1' has become an ordinary SyncBatchNorm"):
+        forward(torch.randn(1, 3, 64, 64).double(), PatchMask(torch.ones(1, 2, 2, dtype=torch.bool), 32))
+
+
+@pytest.mark.parametrize('make', [lambda: nn.AdaptiveAvgPool2d(1), lambda: nn.GroupNorm(1, 4), lambda: nn.MaxPool2d(1)])
+def test_a_globally_pooled_map_has_no_mask(make, backend):
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pool, self.then = nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), make()
+
+        def forward(self, x):
+            x = self.conv(x)
+            return [x * self.then(self.pool(x))]
+
+    torch.manual_seed(0)
+    net = Gated()
+    images, visible = torch.randn(2, 3, 64, 64), random_visible(2, 2, 2)
+    (found,) = make_sparse(copy.deepcopy(net), backend)(images, PatchMask(visible, 32))
+    where = PatchMask(visible, 32).grid(64, 64)
+    maps = net.conv(images * where) * where
+    means = maps.sum((2, 3), keepdim=True) / where.sum((2, 3), keepdim=True)
+    torch.testing.assert_close(found, maps * net.then(means))

@@ -7,8 +7,9 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from hgkd_mm.errors import UnsupportedLayerError
 from hgkd_mm.sparse import PatchMask, make_sparse
-from hgkd_mm.sparse.zoo import ZOO
+from hgkd_mm.sparse.zoo import REFUSED, ZOO
 
 QUICK = {'ResNet-18', 'ConvNeXt V2-A', 'MobileNetV3-S', 'RegNetX-400MF', 'ShuffleNetV2'}
 VISIBLE = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
@@ -24,22 +25,30 @@ def build(name: str) -> nn.Module:
 
 
 def run(net: nn.Module, backend: str, images: torch.Tensor, visible: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Run a converted copy forward and backward; see on the way that hidden pixels do not matter."""
     net = copy.deepcopy(net)
     net.train()
     images = images.clone().requires_grad_()
-    forward = make_sparse(net, backend)
+    forward, mask = make_sparse(net, backend), PatchMask(visible, 32)
     torch.manual_seed(1)  # for stochastic depth
-    feats = forward(images, PatchMask(visible, 32))
+    feats = forward(images, mask)
     sum((feat * torch.sin(torch.arange(feat.numel())).view_as(feat)).mean() for feat in feats).backward()
     gradients = {f'gradient of {name}': p.grad for name, p in net.named_parameters() if p.grad is not None}
     scale = max(gradient.abs().max() for gradient in gradients.values())
-    return {
+    results = {
         **{f'stage {i}': feat.detach() for i, feat in enumerate(feats)},
         # A bias before a batch norm has the gradient zero, up to rounding: compared on the scale of all.
         **{name: gradient / scale for name, gradient in gradients.items()},
         'gradient of the images': images.grad,
-        **{name: buffer.double() for name, buffer in net.named_buffers()},
+        **{name: buffer.double().clone() for name, buffer in net.named_buffers()},
     }
+    hidden = ~mask.grid(*images.shape[-2:]).expand_as(images)
+    assert not images.grad[hidden].any()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        moved = forward(images.masked_fill(hidden, 1e3), mask)
+    assert all(torch.equal(one, other) for one, other in zip(moved, feats, strict=True))
+    return results
 
 
 def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -58,11 +67,6 @@ def test_packed_equals_masked_and_hidden_pixels_change_nothing(name):
     packed, masked = (run(net, backend, images, VISIBLE) for backend in ('packed', 'masked'))
     assert sum(n.startswith('stage') for n in masked) >= 3 and masked['stage 0'].abs().max() > 1e-3
     assert_equal(packed, masked)
-    hidden = ~PatchMask(VISIBLE, 32).grid(64, 96).expand_as(images)
-    moved = images.masked_fill(hidden, 1e3)
-    after = run(net, 'packed', moved, VISIBLE)
-    assert all(torch.equal(after[n], packed[n]) for n in packed)
-    assert not packed['gradient of the images'][hidden].any()
 
 
 @pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ZOO])
@@ -84,7 +88,23 @@ def test_all_visible_equals_the_dense_network(name):
         assert all(torch.equal(a, b) for a, b in zip(sparse(images), net(images), strict=True))
 
 
-@pytest.mark.parametrize('backend', ['packed', 'masked'])
+@pytest.mark.parametrize('name', REFUSED)
+def test_a_network_without_exact_form_is_refused(name):
+    with pytest.raises(UnsupportedLayerError, match=r"(layer|module) '"):
+        make_sparse(MODELS.build(dict(REFUSED[name])))
+
+
+def test_another_patch_and_total_stride():
+    torch.manual_seed(0)
+    arch = dict(embed_dims=8, depth=2, patch_size=7, kernel_size=9)
+    net = MODELS.build(dict(type='ConvMixer', arch=arch, out_indices=(0, 1))).double()
+    images, mask = torch.randn(2, 3, 28, 42, dtype=torch.float64), PatchMask(VISIBLE, 14)
+    feats = [make_sparse(copy.deepcopy(net), backend, patch_size=14)(images, mask) for backend in ('packed', 'masked')]
+    assert feats[0][1].shape == (2, 8, 4, 6)
+    for one, other in zip(*feats, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     'config',
     [

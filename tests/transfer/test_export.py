@@ -1,9 +1,4 @@
-"""The exported backbone is a plain file which stock detectors and segmentors load completely."""
-
-import json
-import subprocess
-import sys
-import textwrap
+"""The exported backbone is a plain file that says where it comes from."""
 
 import pytest
 import torch
@@ -48,75 +43,6 @@ def test_export_has_plain_keys_and_says_where_it_comes_from(exported):
     assert meta['source']['file'] == 'epoch_20.pth' and len(meta['source']['sha256']) == 64
 
 
-STOCK = """
-import json, logging, sys, torch
-from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.utils import get_installed_path
-
-path, package, config = sys.argv[1:]
-cfg = Config.fromfile(get_installed_path(package) + '/.mim/configs/' + config)
-cfg.model.backbone.update(
-    type='ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=path),
-    norm_cfg=dict(type='BN'))
-cfg.model.pretrained = None
-channels = [64, 128, 256, 512]
-if package == 'mmdet':
-    cfg.model.pop('pretrained')
-    cfg.model.neck.in_channels = channels
-else:
-    cfg.model.decode_head.in_channels = channels
-    cfg.model.auxiliary_head.in_channels = channels[2]
-messages = []
-class Keep(logging.Handler):
-    def emit(self, record):
-        messages.append(record.getMessage())
-logger = MMLogger.get_instance('test')
-logger.addHandler(Keep())
-init_default_scope(package)
-model = MODELS.build(cfg.model)
-model.init_weights()
-assert 'hgkd_mm' not in sys.modules
-expected = torch.load(path, weights_only=True)['state_dict']
-own = model.backbone.state_dict()
-text = '\\n'.join(messages)
-print(json.dumps(dict(
-    missing=sorted(own.keys() - expected.keys()),
-    unexpected=sorted(expected.keys() - own.keys()),
-    different=[k for k in own if k in expected and not torch.equal(own[k], expected[k])],
-    complained='do not match' in text,
-    loaded='Loads checkpoint' in text,
-    backbone=type(model.backbone).__module__)))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ('package', 'config'),
-    [
-        ('mmdet', 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'),
-        ('mmseg', 'upernet/upernet_r50_4xb4-160k_ade20k-512x512.py'),
-    ],
-)
-def test_stock_framework_loads_the_export_with_no_key_left(exported, tmp_path, package, config):
-    path, _ = exported
-    script = tmp_path / 'stock.py'
-    script.write_text(textwrap.dedent(STOCK))
-    command = [sys.executable, str(script), str(path), package, config]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    assert result == dict(
-        missing=[],
-        unexpected=[],
-        different=[],
-        complained=False,
-        loaded=True,
-        backbone=f'{package}.models.backbones.resnet',
-    )
-
-
 def test_checkpoint_without_backbone_is_refused(tmp_path):
     torch.save({'state_dict': {'head.weight': torch.ones(1)}}, tmp_path / 'x.pth')
     with pytest.raises(WeightsError, match='x.pth has no key which begins with .backbone'):
@@ -145,10 +71,20 @@ def test_config_text_is_read_but_not_executed():
 def test_pretrained_reaches_the_backbone(exported):
     cfg = ConfigDict(pretrained=str(exported[0]), model=dict(backbone=dict(init_cfg=None)))
     apply_pretrained(cfg)
-    assert cfg.model.backbone.init_cfg == dict(type='hgkd_mm.StrictPretrained', checkpoint=str(exported[0]))
+    assert cfg.model.backbone.init_cfg == dict(type='hgkd_mm.DistilledBackbone', checkpoint=str(exported[0]))
     scratch = ConfigDict(pretrained=None, model=dict(backbone=dict(init_cfg='own')))
     apply_pretrained(scratch)
     assert scratch.model.backbone.init_cfg == 'own'
+
+
+def test_what_a_backbone_does_not_take_of_the_file_is_ignored(exported):
+    path = str(exported[0])
+    cfg = ConfigDict(pretrained=path, pretrained_ignore=['norm0.'], model=dict(backbone=dict()))
+    apply_pretrained(cfg)
+    assert cfg.model.backbone.init_cfg.ignore == ['norm0.']
+    supervised = ConfigDict(pretrained='torchvision://resnet50', model=dict(backbone=dict()))
+    apply_pretrained(supervised)
+    assert supervised.model.backbone.init_cfg.ignore == ['fc.']
 
 
 def test_missing_pretrained_file_or_backbone_is_named(tmp_path):

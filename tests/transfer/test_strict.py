@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hgkd_mm.errors import WeightsError
-from hgkd_mm.transfer import StrictPretrained
+from hgkd_mm.transfer import DistilledBackbone
 
 REGISTRIES = {
     'mmpretrain': mmpretrain.registry.MODELS,
@@ -40,7 +40,7 @@ def backbone_file(tmp_path):
 
 @pytest.mark.parametrize('scope', REGISTRIES)
 def test_all_weights_are_those_of_the_file_after_init(backbone_file, scope):
-    init_cfg = dict(type='hgkd_mm.StrictPretrained', checkpoint=str(backbone_file))
+    init_cfg = dict(type='hgkd_mm.DistilledBackbone', checkpoint=str(backbone_file))
     with DefaultScope.overwrite_default_scope(scope):
         # zero_init_residual (on by default) would zero the last norm of each block afterwards
         module = resnet(scope=scope, init_cfg=init_cfg)
@@ -60,7 +60,7 @@ def test_initialization_of_children_does_not_overwrite_loaded_weights(tmp_path):
 
     torch.save({k: torch.ones_like(v) for k, v in Parent().state_dict().items()}, tmp_path / 'w.pth')
     other = dict(type='Constant', layer='Linear', val=3.0)
-    ours = dict(type='hgkd_mm.StrictPretrained', checkpoint=str(tmp_path / 'w.pth'))
+    ours = dict(type='hgkd_mm.DistilledBackbone', checkpoint=str(tmp_path / 'w.pth'))
     module = Parent([other, ours])
     module.init_weights()
     assert (module.child.fc.weight == 1).all()
@@ -80,7 +80,7 @@ def test_every_form_of_weight_file_loads(tmp_path, kind):
         model = {f'backbone.{k}': v for k, v in weights.items()} | {'head.fc.weight': torch.ones(1)}
         torch.save({'state_dict': model}, path)
     module = resnet()
-    StrictPretrained(str(path), prefix=prefix)(module)
+    DistilledBackbone(str(path), prefix=prefix)(module)
     assert torch.equal(module.layer4[1].conv2.weight, weights['layer4.1.conv2.weight'])
 
 
@@ -90,7 +90,7 @@ def test_depth_50_weights_are_refused_by_depth_18_and_nothing_changes(tmp_path):
     module = resnet(18)
     before = {k: v.clone() for k, v in module.state_dict().items()}
     with pytest.raises(WeightsError, match=r'r50.pth does not fit ResNet .*unexpected.*mis-shaped'):
-        StrictPretrained(str(path))(module)
+        DistilledBackbone(str(path))(module)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
@@ -111,15 +111,15 @@ def test_each_misfit_is_named(tmp_path, change, message):
     change(weights)
     torch.save(weights, tmp_path / 'w.pth')
     with pytest.raises(WeightsError, match=message):
-        StrictPretrained(str(tmp_path / 'w.pth'))(resnet())
+        DistilledBackbone(str(tmp_path / 'w.pth'))(resnet())
 
 
 def test_absent_batch_counters_do_not_matter(tmp_path):
     weights = {k: v for k, v in randomised(resnet()).items() if 'num_batches' not in k}
     torch.save(weights, tmp_path / 'w.pth')
-    StrictPretrained(str(tmp_path / 'w.pth'))(resnet())
+    DistilledBackbone(str(tmp_path / 'w.pth'))(resnet())
 
 
 def test_prefix_without_keys_is_refused(backbone_file):
     with pytest.raises(WeightsError, match="no key which begins with 'encoder.'"):
-        StrictPretrained(str(backbone_file), prefix='encoder.')(resnet())
+        DistilledBackbone(str(backbone_file), prefix='encoder.')(resnet())

@@ -4,17 +4,25 @@ Maps stay ``(B, C, H, W)`` and are zero at hidden positions after every layer, a
 """
 
 from mmcv.cnn.bricks import Conv2dAdaptivePadding, HSigmoid
+from mmpretrain.models.backbones.hornet import HorNetLayerNorm
 from mmpretrain.models.utils.norm import GRN, LayerNorm2d
 from torch import nn
 
-from .norm import MaskedBatchNorm2d, MaskedGRN, MaskedGroupNorm, MaskedSyncBatchNorm
+from .norm import (
+    MaskedBatchNorm2d,
+    MaskedGRN,
+    MaskedGroupNorm,
+    MaskedHorNetLayerNorm,
+    MaskedLayerNorm,
+    MaskedLayerNorm2d,
+    MaskedSyncBatchNorm,
+)
 from .output import (
     MaskedAvgPool2d,
     MaskedConv2d,
     MaskedConv2dAdaptivePadding,
     MaskedHardsigmoid,
     MaskedHSigmoid,
-    MaskedLayerNorm2d,
     MaskedLinear,
     MaskedSigmoid,
 )
@@ -31,7 +39,9 @@ MASKED_LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: MaskedBatchNorm2d,
     nn.SyncBatchNorm: MaskedSyncBatchNorm,
     nn.GroupNorm: MaskedGroupNorm,
+    nn.LayerNorm: MaskedLayerNorm,
     LayerNorm2d: MaskedLayerNorm2d,
+    HorNetLayerNorm: MaskedHorNetLayerNorm,
     GRN: MaskedGRN,
     nn.Sigmoid: MaskedSigmoid,
     nn.Hardsigmoid: MaskedHardsigmoid,

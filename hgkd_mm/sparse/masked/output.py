@@ -1,22 +1,19 @@
 """Layers that run densely and whose output is then zeroed at hidden positions."""
 
 from mmcv.cnn.bricks import Conv2dAdaptivePadding, HSigmoid
-from mmpretrain.models.utils.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from ..context import SparseLayer
+from .layer import MaskedLayer
 
 
-class MaskedOutput(SparseLayer):
+class MaskedOutput(MaskedLayer):
     """Mixin: the ordinary layer, then the mask. A globally pooled 1x1 map is no map and stays as it is."""
 
-    channels_last = False
-
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C', H', W')``; channels last where the layer has them last."""
+        """Map ``(B, C, H, W)`` to ``(B, C', H', W')``."""
         out = super().forward(x)
-        mask = self.sparse_context.mask
-        return out if mask is None else mask.zero_hidden(out, self.channels_last)
+        mask = self.mask_over(out)
+        return out if mask is None else mask.zero_hidden(out)
 
 
 class MaskedConv2d(MaskedOutput, nn.Conv2d):
@@ -43,17 +40,9 @@ class MaskedHSigmoid(MaskedOutput, HSigmoid):
     """mmcv's ``HSigmoid``, masked: it is not zero at zero."""
 
 
-class MaskedLinear(MaskedOutput, nn.Linear):
-    """``Linear`` over the channels of a ``(B, H, W, C)`` map, masked: its bias is not zero."""
+class MaskedLinear(MaskedLayer, nn.Linear):
+    """``Linear`` over the channels, masked: its bias is not zero."""
 
-    channels_last = True
-
-
-class MaskedLayerNorm2d(SparseLayer, LayerNorm2d):
-    """mmpretrain's ``LayerNorm2d``, masked: its bias is not zero."""
-
-    def forward(self, x: Tensor, data_format: str = 'channel_first') -> Tensor:
-        """Map ``(B, C, H, W)``, or ``(B, H, W, C)`` with ``data_format='channel_last'``, to the same shape."""
-        out = super().forward(x, data_format)
-        mask = self.sparse_context.mask
-        return out if mask is None else mask.zero_hidden(out, data_format == 'channel_last')
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C)`` or ``(B, H*W, C)`` to ``(..., C')``."""
+        return self.zero_hidden_last(super().forward(x))

@@ -100,7 +100,15 @@ class HaloConv(torch.autograd.Function):
 class PackedConv(SparseLayer):
     """Mixin: a convolution over packed tiles; over ordinary maps when no mask is in force."""
 
+    # Of the convolution that this is mixed into.
     axes: Axes
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    in_channels: int
+    groups: int
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(V, C, P, Q)`` to ``(V, C', P/stride, Q/stride)``.
@@ -126,7 +134,7 @@ class PackedConv(SparseLayer):
         weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
-            x, weight, bias = (t if t is None else t.to(dtype) for t in (x, weight, bias))
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         if not is_tiny:
             return HaloConv.apply(x, weight, bias, mask, self.axes, self.groups)
         rulebook = mask.rulebook(height, width, self.axes)

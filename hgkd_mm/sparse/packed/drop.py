@@ -10,6 +10,8 @@ from ..context import SparseLayer
 class PackedDropPath(SparseLayer, DropPath):
     """mmcv's ``DropPath``: drops an image, not a tile; draws what the dense layer would draw."""
 
+    drop_prob: float
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(V, ...)`` to the same shape."""
         mask = self.sparse_context.mask

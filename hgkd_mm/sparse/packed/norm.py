@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..context import SparseLayer
 from ..mask import PatchMask
+from ..precision import at_least_float32
 
 
 class PackedGroupNorm(SparseLayer, nn.GroupNorm):
@@ -20,8 +21,7 @@ class PackedGroupNorm(SparseLayer, nn.GroupNorm):
         mask = self.sparse_context.mask
         if mask is None:
             return super().forward(x)
-        groups = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        groups = groups.reshape(len(x), self.num_groups, -1)
+        groups = at_least_float32(x).reshape(len(x), self.num_groups, -1)
         centred = groups - self._image_mean(groups, mask)
         normalised = centred * (self._image_mean(centred.square(), mask) + self.eps).rsqrt()
         out = normalised.view(x.shape)
@@ -38,6 +38,10 @@ class PackedGroupNorm(SparseLayer, nn.GroupNorm):
 class PackedGRN(SparseLayer, GRN):
     """mmpretrain's ``GRN`` over packed tiles: norms over the visible pixels of an image."""
 
+    gamma: Tensor
+    beta: Tensor
+    eps: float
+
     def forward(self, x: Tensor, data_format: str = 'channel_first') -> Tensor:
         """Map ``(V, C, P, Q)``, or ``(V, P, Q, C)`` with ``data_format='channel_last'``, to the same shape."""
         mask = self.sparse_context.mask
@@ -46,7 +50,7 @@ class PackedGRN(SparseLayer, GRN):
         space, gamma, beta = (1, 2), self.gamma, self.beta
         if data_format == 'channel_first':
             space, gamma, beta = (2, 3), gamma[:, None, None], beta[:, None, None]
-        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        wide = at_least_float32(x)
         squares = mask.sum_by_image(wide.square().sum(space))
         # The square root's gradient at zero is infinite, a norm's is zero.
         norms = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()

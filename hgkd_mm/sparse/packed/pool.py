@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from ..context import SparseLayer
 from ..geometry import Axes
 from ..mask import PatchMask
+from ..precision import at_least_float32
 from .rows import read_halo, return_halo, with_halo
 
 
@@ -64,6 +65,8 @@ class PackedAvgPool2d(SparseLayer, nn.AvgPool2d):
         if mask is None:
             return super().forward(x)
         halo = with_halo(x, mask, self.axes)
+        if all(axis.padding == 0 and axis.kernel <= axis.stride for axis in self.axes):
+            return F.avg_pool2d(halo, self.kernel_size, self.stride)  # no window leaves its tile
         sums = F.avg_pool2d(halo, self.kernel_size, self.stride, divisor_override=1)
         return sums / self._divisors(x, mask)
 
@@ -86,5 +89,5 @@ class PackedGlobalAvgPool2d(SparseLayer, nn.AdaptiveAvgPool2d):
         mask = self.sparse_context.mask
         if mask is None:
             return super().forward(x)
-        means = mask.sum_by_image(x.mean((2, 3))) / mask.visible_by_image()[:, None]
+        means = mask.sum_by_image(at_least_float32(x).mean((2, 3))) / mask.visible_by_image()[:, None]
         return means.to(x.dtype)[mask.image][..., None, None]

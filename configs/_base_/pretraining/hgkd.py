@@ -1,0 +1,45 @@
+# H-GKD with a ViT-B/16 teacher pretrained by MAE. Optimizer and learning rate are those of MaskDistill, the nearest
+# published recipe (smooth-L1 on a ViT's tokens); the rest is our choice, see docs/method.md.
+_base_ = 'in1k.py'
+
+teacher_weights = 'weights/mae-vit-b16.safetensors'
+teacher_layer = 12
+teacher_img_size = 224
+embed_dims = 768  # of the teacher's tokens
+
+model = dict(
+    type='HGKD',
+    # out_level 2 is stride 16, that of the teacher's tokens
+    neck=dict(type='UNetDecoder', channels=[256, 512], out_level=2),
+    head=dict(
+        type='TokenDistillationHead',
+        in_channels=256,
+        embed_dims=embed_dims,
+        distance='smooth_l1',
+        masked_weight=1.0,
+        visible_weight=1.0,
+        distribution_weight=0.1,
+    ),
+    patch_size=_base_.patch_size,
+    data_preprocessor=_base_.data_preprocessor,
+)
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    clip_grad=dict(max_norm=3.0),
+)
+custom_hooks = [
+    dict(
+        type='TeacherHook',
+        teacher=dict(
+            type='ViTTeacher',
+            weights=teacher_weights,
+            layer=teacher_layer,
+            img_size=teacher_img_size,
+            amp_dtype='float16',
+        ),
+        cache_dir=_base_.token_cache,
+    ),
+    dict(type='StudentExportHook', num_batches=100),
+]

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/detection/retinanet_1x.py', '../_base_/students/convnext-tiny.py']
+
+model = dict(backbone=dict(**_base_.student), neck=dict(in_channels=_base_.stage_channels))

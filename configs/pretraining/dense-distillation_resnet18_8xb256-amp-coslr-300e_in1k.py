@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/pretraining/dense-distillation.py',
+    '../_base_/pretraining/300e.py',
+    '../_base_/students/resnet18.py',
+]
+
+model = dict(backbone=_base_.student, neck=dict(in_channels=_base_.stage_channels))

@@ -1,0 +1,7 @@
+"""Checks of data sets people already have: what is missing or wrong, said exactly, and nothing moved."""
+
+from .ade20k import check_ade20k
+from .coco import check_coco
+from .imagenet import check_imagenet, write_subset
+
+__all__ = ['check_ade20k', 'check_coco', 'check_imagenet', 'write_subset']

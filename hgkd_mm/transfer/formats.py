@@ -1,0 +1,250 @@
+"""A backbone in other layouts: torchvision, timm, Hugging Face, ONNX. Each is run against the original when written."""
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmpretrain.registry import MODELS
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import ConfigError, WeightsError
+from ..utils import atomic_write, sha256_file
+from .align import align_by_execution
+from .checkpoint import load_checkpoint_file, state_dict_of
+from .export import backbone_of, describe
+from .strict import load_strictly
+
+#: Names of the students' networks, by type and depth or architecture: in torchvision and in timm.
+LIBRARY_NAMES: dict[tuple[str, int | str | None], tuple[str, str]] = {
+    ('MobileNetV2', None): ('mobilenet_v2', 'mobilenetv2_100'),
+    ('EfficientNet', 'b0'): ('efficientnet_b0', 'tf_efficientnet_b0'),
+}
+for _depth in (18, 34, 50, 101, 152):
+    LIBRARY_NAMES['ResNet', _depth] = (f'resnet{_depth}', f'resnet{_depth}')
+for _arch in ('tiny', 'small', 'base', 'large'):
+    LIBRARY_NAMES['ConvNeXt', _arch] = (f'convnext_{_arch}', f'convnext_{_arch}')
+#: Largest difference of a written file's output from the original's, relative to the largest value.
+TOLERANCE = 1e-4
+
+
+class Backbone:
+    """A backbone's file, read: network, weights and where they come from.
+
+    Args:
+        path: A backbone file of this project or the checkpoint of a whole model.
+
+    Raises:
+        WeightsError: The file is damaged, or does not say which network it is for.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        checkpoint = load_checkpoint_file(path)
+        weights = state_dict_of(checkpoint, path)
+        self.meta: dict[str, Any] = dict(checkpoint.get('meta') or {})
+        if 'backbone' not in self.meta:
+            weights, self.meta = backbone_of(weights, path), describe(self.meta)
+        self.path = Path(path)
+        self.weights = weights
+        self.config = self.meta.get('backbone')
+        kind = str((self.config or {}).get('type')).rpartition('.')[2]
+        if kind not in {known for known, _ in LIBRARY_NAMES}:
+            raise WeightsError(
+                f'{path}: its backbone is {kind}, expected one of {sorted({known for known, _ in LIBRARY_NAMES})}'
+            )
+        self.kind = kind
+
+    def build(self, **changes: Any) -> nn.Module:
+        """Build the dense network with these weights, in evaluation mode; ``changes`` go to its config."""
+        config = {key: value for key, value in (self.config or {}).items() if key != 'init_cfg'}
+        config['type'] = f'mmpretrain.{self.kind}'
+        if self.kind == 'ResNet':
+            config['norm_cfg'] = {'type': 'BN'}  # SyncBN wants GPUs
+        network = MODELS.build(config | changes)
+        weights = {key: value for key, value in self.weights.items() if key in network.state_dict() or not changes}
+        load_strictly(network, weights, str(self.path))
+        network.eval()
+        return network
+
+    def build_pooled(self) -> nn.Module:
+        """Build it to give the pooled features ``(B, C)`` of its last stage, as a classifier reads them."""
+        if self.kind == 'ConvNeXt':
+            return _Pooled(self.build(out_indices=(3,), gap_before_final_norm=True))
+        return _Pooled(self.build())
+
+
+class _Pooled(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.network(images)[-1]
+        return features.mean((2, 3)) if features.ndim == 4 else features
+
+
+def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> str:
+    """Write the plain state dict of torchvision's or timm's network of the same architecture, without a classifier.
+
+    Args:
+        backbone: What to write.
+        out: ``.pth`` file.
+        library: ``'torchvision'`` or ``'timm'``; it must be installed.
+
+    Returns:
+        The network's name there.
+
+    Raises:
+        ConfigError: Unknown or not installed library.
+        WeightsError: The library has no such network, or its network computes something else.
+    """
+    if library not in ('torchvision', 'timm'):
+        raise ConfigError(f'library={library!r}, expected torchvision or timm')
+    try:
+        module = importlib.import_module(library)
+    except ImportError:
+        raise ConfigError(f'{library} is not installed: pip install {library}') from None
+    config = backbone.config or {}
+    names = LIBRARY_NAMES.get((backbone.kind, config.get('depth', config.get('arch'))))
+    if names is None:
+        raise WeightsError(f'{backbone.path}: {library} has no {backbone.kind} like {config}')
+    if library == 'torchvision':
+        name = names[0]
+        network = module.models.get_model(name)
+        if backbone.kind == 'ResNet':
+            network.fc = nn.Identity()
+        else:
+            network.classifier[-1] = nn.Identity()
+    else:
+        name = names[1]
+        network = module.create_model(name, num_classes=0)
+    original = backbone.build_pooled()
+    images = _images()
+    weights = align_by_execution(original, network, images)
+    network.load_state_dict(weights, strict=False)
+    network.eval()
+    _compare(original, network, images, f"{library}'s {name}")
+    with atomic_write(out) as temporary:
+        torch.save(weights, temporary)
+    return name
+
+
+def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224) -> None:
+    """Write an ONNX graph from ``images`` ``(B, 3, H, W)``, batch size free, to one output a stage.
+
+    Args:
+        backbone: What to write.
+        out: ``.onnx`` file.
+        image_size: Side of the square images, in pixels.
+
+    Raises:
+        WeightsError: ONNX Runtime computes something else.
+    """
+    import onnxruntime
+
+    network, images = backbone.build(), _images(image_size)
+    with torch.no_grad():
+        names = [f'stage{index}' for index in range(1, len(network(images)) + 1)]
+    with atomic_write(out) as temporary:
+        torch.onnx.export(
+            network,
+            (images,),
+            str(temporary),
+            input_names=['images'],
+            output_names=names,
+            dynamic_axes={name: {0: 'batch'} for name in ('images', *names)},
+            dynamo=False,
+        )
+        session = onnxruntime.InferenceSession(str(temporary), providers=['CPUExecutionProvider'])
+
+        def run(batch: Tensor) -> list[Tensor]:
+            return [torch.from_numpy(out) for out in session.run(None, {'images': batch.numpy().astype(np.float32)})]
+
+        _compare(network, run, torch.cat([images, images.flip(0)])[:3], 'ONNX Runtime')
+
+
+def write_huggingface(backbone: Backbone, out: str | os.PathLike) -> None:
+    """Write a folder as Hugging Face's hub has them: ``model.safetensors``, ``config.json`` and a model card.
+
+    Raises:
+        ConfigError: The folder holds other files.
+        WeightsError: The network reads them back differently.
+    """
+    folder = Path(out)
+    files = ('model.safetensors', 'config.json', 'README.md')
+    foreign = sorted({p.name for p in folder.iterdir()} - set(files)) if folder.is_dir() else []
+    if foreign:
+        raise ConfigError(f'{folder}: holds other files ({", ".join(foreign[:3])}); give a new or empty folder')
+    with atomic_write(folder / files[0]) as temporary:
+        save_file(dict(backbone.weights), temporary, metadata={'format': 'pt'})
+        again = backbone.build()
+        load_strictly(again, load_file(temporary), str(folder / files[0]))
+        _compare(backbone.build(), again, _images(), 'model.safetensors')
+    with atomic_write(folder / files[1]) as temporary:
+        temporary.write_text(json.dumps(backbone.meta, indent=2) + '\n', encoding='utf-8')
+    with atomic_write(folder / files[2]) as temporary:
+        temporary.write_text(model_card(backbone.meta, sha256_file(folder / files[0])), encoding='utf-8')
+
+
+def model_card(meta: Mapping[str, Any], sha256: str) -> str:
+    """Return the Markdown card of a backbone: what it is, where it comes from, how to load it."""
+    config = json.dumps(meta.get('backbone'))
+    rows = {
+        'Method': meta.get('method'),
+        'Backbone': f'`{config}`',
+        'Teacher': f'`{json.dumps(meta.get("teacher"))}`' if meta.get('teacher') else None,
+        'Pretraining epochs': meta.get('epochs'),
+        'Share of hidden patches': meta.get('mask_ratio'),
+        'Seed': meta.get('seed'),
+        'Experiment': meta.get('experiment'),
+        'BatchNorm statistics': meta.get('batchnorm_statistics'),
+        'Normalisation of images': f'`{json.dumps(meta["normalization"])}`' if meta.get('normalization') else None,
+        'SHA-256 of model.safetensors': f'`{sha256}`',
+    }
+    table = '\n'.join(f'| {name} | {value} |' for name, value in rows.items() if value is not None)
+    return f"""---
+library_name: mmpretrain
+tags: [image-feature-extraction, backbone, knowledge-distillation, hgkd]
+---
+
+# {str((meta.get('backbone') or {}).get('type')).rpartition('.')[2]} backbone, pretrained by {meta.get('method')}
+
+| | |
+|---|---|
+{table}
+
+```python
+from mmpretrain.models import build_backbone
+from safetensors.torch import load_file
+
+backbone = build_backbone({config})
+backbone.load_state_dict(load_file('model.safetensors'))
+```
+
+Written by hgkd-mm. The licence of the weights depends on the teacher and on the images they were trained on: state it
+here.
+"""
+
+
+def _images(size: int = 64) -> Tensor:
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 4 - 2
+
+
+@torch.no_grad()
+def _compare(original: Callable, written: Callable, images: Tensor, name: str) -> None:
+    """Raise unless both give the same outputs."""
+    pairs = zip(_tuple(original(images)), _tuple(written(images)), strict=True)
+    error = max(((a - b).abs().max() / a.abs().max().clamp(min=1e-12)).item() for a, b in pairs)
+    if not error < TOLERANCE:
+        raise WeightsError(
+            f'{name} does not compute what the original computes (relative difference {error:.2g}): not written'
+        )
+
+
+def _tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)

@@ -1,0 +1,189 @@
+"""Every full-scale config runs: full-size model, real layout of the data, one iteration, one evaluation."""
+
+import ast
+import json
+import math
+from pathlib import Path
+
+import mmpretrain.models  # noqa: F401
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+
+from hgkd_mm import engine
+from hgkd_mm.engine import load_config
+from hgkd_mm.engine.config import _RUNNER_KEYS
+from hgkd_mm.transfer import DistilledBackbone, load_checkpoint_file, save_backbone
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for path in ROOT.glob('configs/*/*.py')
+    if path.parent.name != '_base_' and 'cutoutscenes' not in path.name
+)
+PRETRAINING = [path for path in CONFIGS if 'pretraining' in path]
+DOWNSTREAM = sorted(set(CONFIGS) - set(PRETRAINING))
+DATA = {'classification': 'imagenet', 'detection': 'coco', 'segmentation': 'ade'}
+NORMALIZATION = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375], 'channel_order': 'rgb'}
+
+#: Sizes in pipelines, by the transform's argument, and what they become here.
+SMALL = {
+    'classification': {'scale': 64, 'crop_size': 64},
+    'detection': {
+        'scale': (96, 96), 'scales': [(96, 96)], 'crop_size': (64, 64), 'size': (64, 64), 'img_scale': (64, 64),
+    },
+    'segmentation': {'scale': (96, 96), 'crop_size': (64, 64)},
+}  # fmt: skip
+
+
+#: What the constructors of optimizers look for; they pass over any other name.
+PARAMWISE_KEYS = {
+    'layer_decay_rate', 'norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult', 'custom_keys', 'bypass_duplicate',
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def shrunk(node, sizes: dict, key: str) -> dict:
+    """Collect options that make every size in a pipeline small."""
+    found = {}
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name in sizes:
+                found[f'{key}.{name}'] = sizes[name]
+            else:
+                found |= shrunk(value, sizes, f'{key}.{name}')
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            found |= shrunk(value, sizes, f'{key}.{index}')
+    return found
+
+
+def run(path: str, work_dir: Path, options: dict) -> dict:
+    """Train as a person would; return the first line of the log with a loss."""
+    options = options | {
+        'default_hooks.checkpoint': None,  # hundreds of megabytes
+        'default_hooks.logger.interval': 1,
+        'log_level': 'WARNING',
+        'randomness.seed': 0,
+    }
+    engine.train([path, '--work-dir', str(work_dir), '--cfg-options', *(f'{k}={v}' for k, v in options.items())])
+    lines = [json.loads(line) for log in work_dir.glob('*/vis_data/2*.json') for line in log.read_text().splitlines()]
+    return next(line for line in lines if 'loss' in line)
+
+
+def few_boxes(model: ConfigDict) -> dict:
+    """Options for a detector that trains and predicts few boxes, however low their scores."""
+    options = {}
+    for stage, head in model.train_cfg.items():
+        heads = head if isinstance(head, list) else [head]
+        for index, found in enumerate(heads):
+            key = f'model.train_cfg.{stage}' + (f'.{index}' if isinstance(head, list) else '')
+            if isinstance(found, dict) and found.get('sampler', {}).get('num'):
+                options[f'{key}.sampler.num'] = 8
+    if 'rcnn' in model.test_cfg:
+        options |= {'model.test_cfg.rpn.max_per_img': 10, 'model.test_cfg.rcnn.score_thr': 0.0}
+        return options | {'model.test_cfg.rpn.min_bbox_size': -1, 'model.test_cfg.rcnn.max_per_img': 5}
+    # an untrained one may predict nothing but boxes without an area, which -1 keeps
+    return options | {
+        'model.test_cfg.score_thr': 0.0, 'model.test_cfg.min_bbox_size': -1, 'model.test_cfg.max_per_img': 5,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', DOWNSTREAM)
+def test_downstream_config_loads_a_backbone_trains_and_evaluates(path, tmp_path, request):
+    task = path.split('/')[1]
+    cfg = load_config(path)
+    save_backbone(tmp_path / 'backbone.pth', MODELS.build(cfg.student).state_dict(), {'normalization': NORMALIZATION})
+    assert set(cfg.optim_wrapper.get('paramwise_cfg') or {}) <= PARAMWISE_KEYS
+    options = {
+        'pretrained': tmp_path / 'backbone.pth',
+        'data_root': request.getfixturevalue(DATA[task]),
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.num_workers': 0,
+        'train_cfg.val_interval': 1,
+    }
+    for loader in ('train_dataloader', 'val_dataloader'):
+        options |= shrunk(cfg[loader].dataset, SMALL[task], f'{loader}.dataset')
+    iterations = 'max_iters' in cfg.train_cfg
+    options['train_cfg.max_iters' if iterations else 'train_cfg.max_epochs'] = 1
+    if task == 'segmentation':
+        options['model.data_preprocessor.size'] = (64, 64)
+        if cfg.model.test_cfg.mode == 'slide':
+            options |= {'model.test_cfg.crop_size': (64, 64), 'model.test_cfg.stride': (32, 32)}
+    if task == 'detection':
+        options |= {'train_dataloader.dataset.filter_cfg.min_size': 1} | few_boxes(cfg.model)
+    log = run(path, tmp_path / 'work', options)
+    assert math.isfinite(log['loss']) and log['loss'] > 0
+    result = json.loads((tmp_path / 'work' / 'result.json').read_text())
+    assert result['task'] == task
+    assert all(0 <= value <= 100 for value in result['metrics'].values()) and result['metrics']
+    assert result['pretraining'] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', PRETRAINING)
+def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(
+    path, tmp_path, imagenet, teacher_weights
+):
+    options = {
+        'data_root': imagenet,
+        'img_size': 64,
+        'num_workers': 0,
+        'train_dataloader.batch_size': 2,
+        'train_cfg.max_epochs': 1,
+    }
+    cfg = load_config(path)
+    assert set(cfg.optim_wrapper.paramwise_cfg) <= PARAMWISE_KEYS
+    if 'teacher_weights' in cfg:
+        options |= {'teacher_weights': teacher_weights, 'teacher_img_size': 64}
+        options['custom_hooks.0.teacher.amp_dtype'] = None
+    options[f'custom_hooks.{len(cfg.custom_hooks) - 1}.num_batches'] = 1
+    log = run(path, tmp_path, options)
+    assert math.isfinite(log['loss']) and log['loss'] > 0
+
+    backbone = MODELS.build(cfg.student)
+    DistilledBackbone(str(tmp_path / 'backbone.pth'))(backbone)
+    backbone.eval()
+    with torch.no_grad():
+        shapes = [tuple(out.shape) for out in backbone(torch.zeros(1, 3, 64, 64))]
+    assert shapes == [(1, width, side, side) for width, side in zip(cfg.stage_channels, (16, 8, 4, 2), strict=True)]
+    meta = load_checkpoint_file(tmp_path / 'backbone.pth')['meta']
+    assert meta['normalization'] == NORMALIZATION
+    assert meta['backbone']['type'] == cfg.student.type
+
+
+# -- no key without an effect --------------------------------------------------------------------------------------
+
+#: Top-level keys which mmengine, the frameworks or our entry scripts read, besides the arguments of the runner.
+ENGINE_KEYS = {'_base_', 'auto_scale_lr', 'custom_imports', 'pretrained', 'pretrained_ignore', 'sync_bn'}
+
+
+def local_files(path: Path) -> list[Path]:
+    """A config and its bases in this repository."""
+    bases = []
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == '_base_':
+            names = ast.literal_eval(statement.value)
+            names = [names] if isinstance(names, str) else names
+            bases = [base for name in names if '::' not in name for base in local_files(path.parent / name)]
+    return [path, *bases]
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_every_variable_of_a_config_is_used(path):
+    assigned, used = set(), set()
+    for file in local_files(ROOT / path):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Name):
+                (used if isinstance(node.ctx, ast.Load) else assigned).add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == '_base_':
+                used.add(node.attr)
+    unknown = assigned - used - _RUNNER_KEYS - ENGINE_KEYS - {'short'}
+    assert not unknown, f'{path}: nothing reads {sorted(unknown)}'
