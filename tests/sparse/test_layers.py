@@ -1,12 +1,16 @@
 """Single layers of random geometry, in every backend, against the dense layer on the masked map."""
 
 import copy
+from collections.abc import Callable
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
+from mmpretrain.models.backbones.hornet import HorNetLayerNorm
+from mmpretrain.models.utils.norm import GRN, LayerNorm2d
 from torch import Tensor, nn
 
 from hgkd_mm.errors import UnsupportedLayerError
@@ -15,7 +19,6 @@ from hgkd_mm.sparse.context import SparseContext
 from hgkd_mm.sparse.geometry import layer_axes
 from hgkd_mm.sparse.masked import MASKED_LAYERS
 from hgkd_mm.sparse.packed import PACKED_LAYERS
-
 
 #: Values are drawn by PyTorch, so a busy machine must not look like a slow strategy.
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,9 +35,9 @@ class Converted(nn.Module):
         self.layer.__class__ = table.get(type(layer), type(layer))  # some are exact as they are
         self.layer.sparse_context = SparseContext()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Tensor) -> Tensor:
         with self.layer.sparse_context.use(self.mask):
-            return self.layer(x)
+            return self.layer(*args)
 
 
 @st.composite
@@ -63,7 +66,11 @@ def convolutions(draw) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, (k1, k2), (s1, s2), (p1, p2), (d1, d2), groups, bias)
 
 
-def check(layer: nn.Module, mask: PatchMask, side: int, channels: int, reference, shift: float = 0) -> None:
+def call(net: nn.Module, x: Tensor) -> Tensor:
+    return net(x)
+
+
+def check(layer: nn.Module, mask: PatchMask, side: int, channels: int, reference, shift: float = 0, apply=call) -> None:
     """Compare both backends with ``reference(layer, masked map)``: outputs, and gradients of a random loss."""
     torch.manual_seed(0)
     _, rows, columns = mask.visible.shape
@@ -75,9 +82,9 @@ def check(layer: nn.Module, mask: PatchMask, side: int, channels: int, reference
         if table is None:
             out = mask.zero_hidden(reference(net, grid))
         elif table is MASKED_LAYERS:
-            out = net(grid)
+            out = apply(net, grid)
         else:
-            out = mask.unpack(net(mask.pack(grid)))
+            out = mask.unpack(apply(net, mask.pack(grid)))
         weights = torch.sin(torch.arange(out.numel(), dtype=torch.float64)).view_as(out)
         parameters = list(net.parameters())
         gradients = torch.autograd.grad((out * weights).sum(), [grid, *parameters])
@@ -98,7 +105,7 @@ def test_convolution_of_any_geometry(mask, layer, side):
         assert out is None or out.shape[-2:] != (8 // layer.stride[0], 8 // layer.stride[1])
         return
     assume(all(side % a.stride == 0 for a in axes))
-    check(layer.double(), mask, side, layer.in_channels, lambda net, x: net(x))
+    check(layer.double(), mask, side, layer.in_channels, call)
 
 
 def _fits(layer: nn.Conv2d) -> bool:
@@ -135,7 +142,7 @@ def test_max_pooling_never_picks_a_hidden_pixel(mask, geometry):
 def test_average_pooling_counts_hidden_pixels_as_zeros(mask, geometry, count_include_pad):
     kernel, stride, padding, ceil_mode = geometry
     layer = nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad)
-    check(layer, mask, 4, 3, lambda net, x: net(x))
+    check(layer, mask, 4, 3, call)
 
 
 @given(masks(), st.integers(1, 4))
@@ -184,8 +191,8 @@ def by_image(mask: PatchMask, kernel: Callable[[nn.Module, Tensor], Tensor]) -> 
         images = [kernel(net, image[:, where].T).T for image, where in zip(x, seen, strict=True)]
         return torch.stack(
             [
-                torch.zeros_like(image).masked_scatter(where.expand_as(image), values)
-                for image, where, values in zip(x, seen, images, strict=True)
+                values.new_zeros(len(values), *where.shape).masked_scatter(where, values)
+                for where, values in zip(seen, images, strict=True)
             ]
         )
 
@@ -202,55 +209,49 @@ def response_norm(net: GRN, pixels: Tensor) -> Tensor:
     return net.gamma * (pixels * norms / (norms.mean() + net.eps)) + net.beta + pixels
 
 
-class Permuted(nn.Module):
-    """A channels-last layer over channels-first maps."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 @given(
-    masks(), st.integers(1, 3), st.sampled_from(['LN2d', 'LN2d last', 'LN', 'HorNet', 'HorNet last', 'GRN', 'GRN last'])
+    masks(),
+    st.integers(1, 3),
+    st.sampled_from(['LN2d', 'LN2d last', 'LN last', 'HorNet', 'HorNet last', 'GRN', 'GRN last']),
 )
 @settings(SETTINGS, max_examples=80)
 def test_norms_over_channels_and_images_see_visible_pixels_alone(mask, side, kind):
     last = kind.endswith('last')
     layer = {
         'LN2': lambda: LayerNorm2d(4),
-        'LN': lambda: nn.LayerNorm(4),
+        'LN ': lambda: nn.LayerNorm(4),
         'Hor': lambda: HorNetLayerNorm(4, data_format='channels_last' if last else 'channels_first'),
         'GRN': lambda: GRN(4),
     }[kind[:3]]().double()
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     kernel = response_norm if kind.startswith('GRN') else layer_norm
-    results = []
-    _, rows, columns = mask.visible.shape
-    torch.manual_seed(0)
-    grid = mask.zero_hidden(torch.randn(len(mask.visible), 4, rows * side, columns * side, dtype=torch.float64))
-    grid.requires_grad_()
+    arguments = ('channel_last',) if kind in ('LN2d last', 'GRN last') else ()
 
-    def run(net: nn.Module, x: Tensor) -> Tensor:
-        if not (last or kind == 'LN'):
+    def apply(net: nn.Module, x: Tensor) -> Tensor:
+        if not last:
             return net(x)
-        settings_ = () if kind in ('LN', 'HorNet last') else ('channel_last',)
-        return net(x.permute(0, 2, 3, 1), *settings_).permute(0, 3, 1, 2)
+        return net(x.permute(0, 2, 3, 1), *arguments).permute(0, 3, 1, 2)
 
-    for table in (None, MASKED_LAYERS, PACKED_LAYERS):
-        net = copy.deepcopy(layer) if table is None else Converted(layer, table, mask)
-        if table is None:
-            out = by_image(mask, kernel)(net, grid)
-        else:
-            out = run(net, grid) if table is MASKED_LAYERS else mask.unpack(run(net, mask.pack(grid)))
-        weights = torch.sin(torch.arange(out.numel(), dtype=torch.float64)).view(out.shape)
-        results.append([out, *torch.autograd.grad((out * weights).sum(), [grid, *net.parameters()])])
-    for result in results[1:]:
-        result[1] = mask.zero_hidden(result[1])
-        for found, expected in zip(
-            result, [results[0][0], mask.zero_hidden(results[0][1]), *results[0][2:]], strict=True
-        ):
-            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    check(layer, mask, side, 4, by_image(mask, kernel), apply=apply)
+
+
+@pytest.mark.parametrize('table', [MASKED_LAYERS, PACKED_LAYERS])
+def test_global_pooling_keeps_its_digits_in_bfloat16(table):
+    mask = PatchMask(torch.ones(1, 16, 16, dtype=torch.bool), 8)
+    grid = (torch.rand(1, 2, 64, 64) + 1).bfloat16()
+    net = Converted(nn.AdaptiveAvgPool2d(1), table, mask)
+    found = net(mask.pack(grid) if table is PACKED_LAYERS else grid)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found[0, :, 0, 0], grid.double().mean((0, 2, 3)).bfloat16(), rtol=2**-7, atol=0)
+
+
+@given(masks(), st.sampled_from(['sequence', 'map']))
+@settings(SETTINGS, max_examples=20)
+def test_linear_layers_over_channels_leave_hidden_positions_zero(mask, layout):
+    def apply(net: nn.Module, x: Tensor) -> Tensor:
+        if layout == 'map':
+            return net(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return net(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+
+    check(nn.Linear(3, 5).double(), mask, 2, 3, by_image(mask, call), apply=apply)
