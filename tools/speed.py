@@ -9,15 +9,17 @@ from hgkd_mm.speed.encoder import Setting, describe, measure_encoder, measure_sc
 from hgkd_mm.speed.macs import limit
 from hgkd_mm.speed.memory import peak_memory
 from hgkd_mm.speed.report import machine, plot_bars, plot_scaling, table, write_json
+from hgkd_mm.speed.step import measure_step
 from hgkd_mm.utils import cli_errors, write_block
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = parser.add_subparsers(dest='kind', required=True, metavar='KIND')
+    kinds = parser.add_subparsers(dest='kind', required=True)
     for kind, text in (
         ('encoder', 'dense, mmpretrain, masked and packed: time, memory and the theoretical limit'),
+        ('step', "whole pretraining steps: H-GKD with a live and a cached teacher, mmpretrain's SparK"),
         ('scaling', 'packed over the visible fraction'),
         ('backbones', 'every network of the zoo: exact or not, packed against masked'),
     ):
@@ -34,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         one.add_argument('--json', type=Path, help='write the measurement')
         one.add_argument('--document', type=Path, help='Markdown file whose block is replaced by the table')
         one.add_argument('--block', help='name of that block (default: speed-KIND)')
-        if kind != 'backbones':
+        if kind in ('encoder', 'scaling', 'step'):
             one.add_argument('--plot', type=Path, help='draw it (PNG or SVG)')
     return parser.parse_args()
 
@@ -48,12 +50,16 @@ def main() -> None:
         rows = measure_encoder(setting, args.rounds)
         for row in rows:
             row['dense_ratio'] = rows[0]['step_ms'] / row['step_ms']
-            row['memory_mib'] = peak_memory(setting, row['variant'])
+            row['memory_mib'] = peak_memory(setting, row['variant'], repeats=3)
         heads = dict(variant='encoder', forward_ms='forward, ms', step_ms='forward + backward, ms')
         heads |= dict(dense_ratio='times as fast as dense', memory_mib='peak memory, MiB')
         note = (
             f'{describe(setting)}. Theoretical limit: {limit(setting.model, random_visible(setting)):.2f} times dense.'
         )
+    elif args.kind == 'step':
+        rows = measure_step(setting, args.rounds)
+        heads = dict(method='pretraining', step_ms='step, ms', images_per_s='images/s')
+        note = f'{describe(setting)}.'
     elif args.kind == 'scaling':
         rows = measure_scaling(setting, args.rounds, tuple(tenth / 10 for tenth in range(1, 10)))
         heads = dict(visible='visible patches', fraction='fraction', step_ms='forward + backward, ms')
@@ -70,7 +76,7 @@ def main() -> None:
     if args.json:
         write_json(args.json, args.kind, asdict(setting), rows)
     if getattr(args, 'plot', None):
-        (plot_bars if args.kind == 'encoder' else plot_scaling)(args.plot, describe(setting), rows)
+        (plot_scaling if args.kind == 'scaling' else plot_bars)(args.plot, describe(setting), rows)
     if args.document:
         write_block(args.document, args.block or f'speed-{args.kind}', text)
 

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from ..errors import ConfigError, DataError
 
 #: Where `hgkd_mm::` looks, in a checkout and in an installed wheel.
-_OWN_CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
+OWN_CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 _RUNNER_KEYS = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'}
 
 
@@ -77,7 +77,7 @@ def _copy_with_options(path: Path, copy: Path, options: dict[str, Any]) -> bool:
             for index, base in enumerate(bases):
                 if base.startswith('hgkd_mm::'):
                     # mmengine would give our scope to the other frameworks' classes in it
-                    base, found = str(_OWN_CONFIGS / base.removeprefix('hgkd_mm::')), True
+                    base, found = str(OWN_CONFIGS / base.removeprefix('hgkd_mm::')), True
                 if '::' not in base:
                     bases[index] = str(copy.with_name(f'{index}-{copy.name}'))
                     found |= _copy_with_options(path.parent / base, Path(bases[index]), options)

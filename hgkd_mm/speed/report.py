@@ -52,12 +52,13 @@ def write_json(path: str | os.PathLike, kind: str, setting: dict, rows: Sequence
 
 
 def plot_bars(path: str | os.PathLike, title: str, rows: Sequence[dict]) -> None:
-    """Draw forward and whole steps of the variants of an encoder."""
+    """Draw the times of an encoder's variants (``variant``, ``step_ms``, ``forward_ms``) or of methods (no forward)."""
     figure = Figure(figsize=(6, 0.5 * len(rows) + 1.2), layout='constrained')
     axis = figure.subplots()
-    names = [row['variant'] for row in rows]
-    axis.barh(names, [row['step_ms'] for row in rows], color='tab:blue', label='forward + backward')
-    axis.barh(names, [row['forward_ms'] for row in rows], color='tab:orange', label='forward')
+    names = [row.get('variant') or row['method'] for row in rows]
+    axis.barh(names, [row['step_ms'] for row in rows], color='tab:blue', label='whole step')
+    if 'forward_ms' in rows[0]:
+        axis.barh(names, [row['forward_ms'] for row in rows], color='tab:orange', label='forward')
     axis.invert_yaxis()
     axis.set_xlabel('ms a batch')
     axis.set_title(title, fontsize=8)

@@ -127,7 +127,7 @@ def test_max_pooling_never_picks_a_hidden_pixel(mask, geometry):
     def reference(net: nn.Module, x: Tensor) -> Tensor:
         return F.max_pool2d(x.masked_fill(~mask.grid(*x.shape[-2:]), -1e9), *geometry[:3], ceil_mode=len(geometry) > 3)
 
-    pool = nn.MaxPool2d(*geometry[:4], ceil_mode=len(geometry) > 4)
+    pool = nn.MaxPool2d(*geometry[:3], ceil_mode=len(geometry) > 3)
     check(pool, mask, 4, 2, reference, shift=-10)  # a zero would win
 
 
