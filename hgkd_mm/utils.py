@@ -77,7 +77,7 @@ def write_block(document: Path, name: str, body: str) -> None:
         temporary.write_text(text, encoding='utf-8')
 
 
-def cli_errors(main: Callable[[], None]) -> Callable[[], None]:
+def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
     """Show the project's typed errors as one line and exit with status 2."""
 
     @functools.wraps(main)

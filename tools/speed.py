@@ -8,6 +8,7 @@ from hgkd_mm.speed.backbones import measure_backbones
 from hgkd_mm.speed.encoder import Setting, describe, measure_encoder, measure_scaling, random_visible
 from hgkd_mm.speed.macs import limit
 from hgkd_mm.speed.memory import peak_memory
+from hgkd_mm.speed.profile import measure_profile
 from hgkd_mm.speed.report import machine, plot_bars, plot_scaling, table, write_json
 from hgkd_mm.speed.step import measure_step
 from hgkd_mm.utils import cli_errors, write_block
@@ -21,6 +22,7 @@ def parse_args() -> argparse.Namespace:
         ('encoder', 'dense, mmpretrain, masked and packed: time, memory and the theoretical limit'),
         ('step', "whole pretraining steps: H-GKD with a live and a cached teacher, mmpretrain's SparK"),
         ('scaling', 'packed over the visible fraction'),
+        ('profile', 'the operators that the packed backend spends its time in'),
         ('backbones', 'every network of the zoo: exact or not, packed against masked'),
     ):
         one = kinds.add_parser(kind, help=text)
@@ -60,6 +62,10 @@ def main() -> None:
         rows = measure_step(setting, args.rounds)
         heads = dict(method='pretraining', step_ms='step, ms', images_per_s='images/s')
         note = f'{describe(setting)}.'
+    elif args.kind == 'profile':
+        rows = measure_profile(setting, rounds=args.rounds)
+        heads = dict(operator='operator', calls='calls a step', step_ms='ms a step', share='share, %')
+        note = f'{describe(setting)}, packed, forward + backward.'
     elif args.kind == 'scaling':
         rows = measure_scaling(setting, args.rounds, tuple(tenth / 10 for tenth in range(1, 10)))
         heads = dict(visible='visible patches', fraction='fraction', step_ms='forward + backward, ms')

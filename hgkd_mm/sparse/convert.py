@@ -16,6 +16,7 @@ from .forward import SparseForward
 from .geometry import layer_axes
 from .masked import MASKED_LAYERS
 from .packed import PACKED_LAYERS
+from .packed.conv import lay_out_by_tap
 from .proof import prove
 from .spconv import SPCONV_LAYERS
 from .spconv.library import require_spconv
@@ -78,8 +79,13 @@ def make_sparse(backbone: nn.Module, backend: str = 'packed', patch_size: int = 
     for name in {'packed', 'masked', backend}:
         _check(backbone, name)
     packed, masked = (_convert(copy.deepcopy(backbone), name) for name in ('packed', 'masked'))
-    prove(packed, masked, patch_size)
-    return _convert(backbone, backend)
+    by_rulebook = prove(packed, masked, patch_size)
+    forward = _convert(backbone, backend)
+    if backend == 'packed':
+        for path in by_rulebook:
+            layer: Any = backbone.get_submodule(path)
+            lay_out_by_tap(layer.weight)
+    return forward
 
 
 def _check(backbone: nn.Module, backend: str) -> None:

@@ -10,20 +10,43 @@ from torch import Tensor
 from ..errors import MaskError
 from .geometry import Axes
 
-#: Tap number, input rows and output rows of each tap of a convolution.
-Rulebook = list[tuple[int, Tensor, Tensor]]
+
+class RowSums(NamedTuple):
+    """Sums of rows: row ``i`` of the result adds up the rows ``sources[offsets[i]:offsets[i + 1]]``; zero if none."""
+
+    sources: Tensor
+    offsets: Tensor
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Add up ``rows (N, C)``: ``(len(offsets), C)``, in one pass and a fixed order; not differentiable."""
+        return F.embedding_bag(self.sources, rows, self.offsets, mode='sum')
+
+    @classmethod
+    def by_target(cls, targets: Tensor, num_targets: int) -> 'RowSums':
+        """Return the sums that bring row ``i`` to row ``targets[i]``."""
+        counts = torch.bincount(targets, minlength=num_targets)
+        return cls(targets.argsort(stable=True), counts.cumsum(0) - counts)
 
 
-class Border(NamedTuple):
-    """The surroundings of all tiles, as rows.
+class Halo(NamedTuple):
+    """Tiles with their surroundings, ``read`` of the tiles' rows; ``missing`` rows are hidden or off the image."""
 
-    Of the windows as rows ``(V*h*w, C)``: ``positions`` that neighbours fill, their ``rows`` in ``(V*P*Q, C)``, and
-    the ``missing`` positions, which are hidden or off the image.
+    read: RowSums
+    missing: Tensor
+
+
+class Rulebook(NamedTuple):
+    """Pairs of input and output rows that a convolution connects, tap by tap.
+
+    ``taps`` has the number ``ky*Kx + kx`` of each tap that connects anything, and where its pairs are in ``inputs`` and
+    ``outputs`` ``(n,)``. ``to_outputs`` and ``to_inputs`` add one row a pair up in the output and input rows.
     """
 
-    positions: Tensor
-    rows: Tensor
-    missing: Tensor
+    taps: list[tuple[int, slice]]
+    inputs: Tensor
+    outputs: Tensor
+    to_outputs: RowSums
+    to_inputs: RowSums
 
 
 T = TypeVar('T')
@@ -154,33 +177,47 @@ class PatchMask:
 
         return self.cached(('window', height, width, span_y, span_x), build)
 
-    def border(self, height: int, width: int, halo_y: tuple[int, int], halo_x: tuple[int, int]) -> Border:
-        """Where the halos of all tiles come from.
+    def halo(self, height: int, width: int, axes: Axes) -> Halo:
+        """Where each pixel of all tiles with halos comes from.
 
         Args:
-            height: Tile height P at the layer.
-            width: Tile width Q at the layer.
-            halo_y: Pixels to read above and below a tile; negative below: it is cropped.
-            halo_x: Likewise left and right.
+            height: Tile height P.
+            width: Tile width Q.
+            axes: Geometry of the layer that reads them. Where it stops short of the tile's end, the tile is cropped.
+
+        Raises:
+            MaskError: The tile is not a whole number of strides.
         """
+        spans = self._spans(height, width, axes)
 
-        def build() -> Border:
-            spans = range(-halo_y[0], height + halo_y[1]), range(-halo_x[0], width + halo_x[1])
-            window = self.window_rows(height, width, *spans)
-            own_y, own_x = (
-                (self._coordinates(span) >= 0) & (self._coordinates(span) < side)
-                for span, side in zip(spans, (height, width), strict=True)
-            )
-            around = ~(own_y[:, None] & own_x).expand_as(window).flatten()
-            rows = window.flatten()
+        def build() -> Halo:
+            rows = self.window_rows(height, width, *spans).flatten()
             there = rows < self.num_visible * height * width
-            positions = (around & there).nonzero().flatten()
-            return Border(positions, rows[positions], (around & ~there).nonzero().flatten())
+            read = RowSums(rows[there], there.cumsum(0) - there.long())
+            return Halo(read, (~there).nonzero().flatten())
 
-        return self.cached(('border', height, width, halo_y, halo_x), build)
+        return self.cached(('halo', height, width, *spans), build)
+
+    def halo_adjoint(self, height: int, width: int, axes: Axes) -> RowSums:
+        """Sums that bring each pixel of halos back to the tile it was read from; see :meth:`halo`."""
+        spans = self._spans(height, width, axes)
+
+        def build() -> RowSums:
+            num_rows = self.num_visible * height * width
+            rows = self.window_rows(height, width, *spans).flatten()
+            positions = (rows < num_rows).nonzero().flatten()
+            back = RowSums.by_target(rows[positions], num_rows)
+            return RowSums(positions[back.sources], back.offsets)
+
+        return self.cached(('halo adjoint', height, width, *spans), build)
+
+    @staticmethod
+    def _spans(height: int, width: int, axes: Axes) -> list[range]:
+        halos = [(axis.halo(side), side) for axis, side in zip(axes, (height, width), strict=True)]
+        return [range(-before, side + after) for (before, after), side in halos]
 
     def rulebook(self, height: int, width: int, axes: Axes) -> Rulebook:
-        """Pairs of input and output rows that a convolution connects, tap by tap.
+        """Pairs of input and output rows that a convolution connects.
 
         A tap without any pair, and the pairs of hidden or off-image pixels, are left out: they are what a
         convolution over halos would multiply with zero.
@@ -190,24 +227,28 @@ class PatchMask:
             width: Tile width Q of the input.
             axes: Geometry of the convolution.
 
-        Returns:
-            For each tap that connects anything: its number ``ky*Kx + kx``, its input rows and its output rows,
-            ``(n,)`` each. No output row occurs twice in a tap, and no input row.
+        Raises:
+            MaskError: The tile is not a whole number of strides.
         """
 
         def build() -> Rulebook:
-            reaches = [axis.dilation * (axis.kernel - 1) for axis in axes]
-            spans = [
-                range(-axis.padding, side - axis.stride - axis.padding + reach + 1)
-                for axis, side, reach in zip(axes, (height, width), reaches, strict=True)
-            ]
-            tiles = self.window_rows(height, width, *spans)
-            for dim, (axis, reach) in enumerate(zip(axes, reaches, strict=True), 1):
-                tiles = tiles.unfold(dim, reach + 1, axis.stride)
+            num_rows = self.num_visible * height * width
+            tiles = self.window_rows(height, width, *self._spans(height, width, axes))
+            for dim, axis in enumerate(axes, 1):
+                tiles = tiles.unfold(dim, axis.dilation * (axis.kernel - 1) + 1, axis.stride)
             tiles = tiles[..., :: axes[0].dilation, :: axes[1].dilation]
             table = tiles.reshape(-1, axes[0].kernel * axes[1].kernel).T
-            outputs = [(rows < self.num_visible * height * width).nonzero().flatten() for rows in table]
-            return [(tap, table[tap, out], out) for tap, out in enumerate(outputs) if len(out)]
+            num_out = table.shape[1]
+            pairs = (table < num_rows).nonzero()
+            ends = torch.bincount(pairs[:, 0], minlength=len(table)).cumsum(0).tolist()
+            taps = [
+                (tap, slice(start, end))
+                for tap, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
+                if start < end
+            ]
+            inputs, outputs = table[pairs[:, 0], pairs[:, 1]], pairs[:, 1].contiguous()
+            sums = RowSums.by_target(outputs, num_out), RowSums.by_target(inputs, num_rows)
+            return Rulebook(taps, inputs, outputs, *sums)
 
         return self.cached(('rulebook', height, width, axes), build)
 

@@ -11,12 +11,13 @@ from ..errors import HGKDError, UnsupportedLayerError
 from .context import SparseLayer
 from .forward import SparseForward
 from .mask import PatchMask
+from .packed.conv import PackedConv
 
 TOLERANCE = 1e-8
 
 
 @torch.no_grad()
-def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> None:
+def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> list[str]:
     """See that two conversions of one network agree; the packed one never gets to see a hidden pixel.
 
     What a network's own code does to its maps (a mean over all positions, an interpolation) is invisible to a walk
@@ -27,6 +28,9 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> None
         packed: A conversion of a copy; used up by this.
         masked: A conversion of another copy; used up by this.
         patch_size: Side of a patch in pixels.
+
+    Returns:
+        Paths of the convolutions whose tiles are so small that they use the rulebook.
 
     Raises:
         UnsupportedLayerError: They differ, or one fails; names the first module where it shows.
@@ -55,6 +59,7 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> None
     for found, expected in zip(ours.stages, theirs.stages, strict=True):
         if found.shape != expected.shape or not _close(found, expected):
             raise _differs(masked.backbone, '')
+    return sorted(ours.by_rulebook)
 
 
 def _differs(backbone: nn.Module, path: str) -> UnsupportedLayerError:
@@ -91,10 +96,12 @@ class _Run:
     Attributes:
         stages: The outputs of the network.
         maps: What enters and leaves each module, in order of time, on the grid and zero where hidden.
+        by_rulebook: Paths of the convolutions that used the rulebook.
     """
 
     def __init__(self, forward: SparseForward, images: Tensor, mask: PatchMask) -> None:
         self.maps: dict[Event, Tensor] = {}
+        self.by_rulebook: set[str] = set()
         self.masked = forward.backend == 'masked'
         self.mask = mask
         self.running = ['']
@@ -116,6 +123,8 @@ class _Run:
 
     def _enter(self, path: str, module: nn.Module, inputs: tuple) -> None:
         self._note(Event(path, 'in', self.running[-1]), inputs[0] if inputs else None)
+        if isinstance(module, PackedConv) and module.uses_rulebook(*inputs[0].shape[-2:]):
+            self.by_rulebook.add(path)
         self.running.append(path)
 
     def _leave(self, path: str, module: nn.Module, inputs: tuple, out: Any) -> None:

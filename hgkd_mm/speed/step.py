@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS as PEER_MODELS
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..engine.config import OWN_CONFIGS, load_config
 from ..engine.precision import enable_amp
@@ -78,7 +79,7 @@ def hgkd_step(setting: Setting, is_cached: bool) -> Iterator[Step]:
     cfg.model.backbone = dict(ZOO[setting.model], type=f'mmpretrain.{ZOO[setting.model]["type"]}')
     cfg.model.neck.in_channels = stage_channels(setting.model)
     train_step = _train_step(MODELS.build(cfg.model), cfg, setting.amp)
-    teacher: nn.Module = MODELS.build(
+    teacher: Any = MODELS.build(
         dict(
             type='ViTTeacher',
             backbone=TEACHER,
@@ -127,7 +128,7 @@ def stage_channels(model: str) -> list[int]:
         return [feat.shape[1] for feat in network(torch.zeros(1, 3, 64, 64))]
 
 
-def _train_step(model: nn.Module, cfg: Config, amp: bool) -> Callable[[Tensor, list[DataSample]], Tensor]:
+def _train_step(model: Any, cfg: Config, amp: bool) -> Callable[[Tensor, list[DataSample]], Tensor]:
     model.init_weights()
     model.train()
     cfg.optim_wrapper.type = 'OptimWrapper'

@@ -32,9 +32,8 @@ def test_halo_convolution(geometry, groups):
 def test_rulebook_convolution(geometry):
     layer = nn.Conv2d(3, 2, *geometry).double()
     rulebook = MASK.rulebook(2, 2, layer_axes(layer, 'layer'))
-    num_out = MASK.num_visible * (2 // geometry[1]) ** 2
     rows = torch.randn(MASK.num_visible * 4, 3, dtype=torch.float64, requires_grad=True)
-    gradcheck(lambda x, w: RulebookConv.apply(x, w, rulebook, num_out), (rows, layer.weight))
+    gradcheck(lambda x, w: RulebookConv.apply(x, w, rulebook), (rows, layer.weight))
 
 
 @pytest.mark.parametrize('geometry', [(3, 2, 1), (2, 2, 0), (3, 1, 1)])

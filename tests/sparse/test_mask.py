@@ -55,12 +55,20 @@ def test_rulebook_equals_a_loop_over_pixels(visible, vertical, horizontal):
                             read = (tile * height + y % height) * width + x % width
                             pairs.append((ky * axes[1].kernel + kx, number, read))
                 number += 1
+    book = mask.rulebook(height, width, axes)
     found = [
         (tap, output, read)
-        for tap, inputs, outputs in mask.rulebook(height, width, axes)
-        for read, output in zip(inputs.tolist(), outputs.tolist(), strict=True)
+        for tap, where in book.taps
+        for read, output in zip(book.inputs[where].tolist(), book.outputs[where].tolist(), strict=True)
     ]
     assert found == sorted(pairs)
+    values = torch.randn(len(pairs), 2, dtype=torch.float64)
+    for sums, index, size in (
+        (book.to_outputs, book.outputs, number),
+        (book.to_inputs, book.inputs, len(tiles) * height * width),
+    ):
+        expected = torch.zeros(size, 2, dtype=torch.float64).index_add(0, index, values)
+        torch.testing.assert_close(sums.of(values), expected)
 
 
 def test_tables_are_built_once():

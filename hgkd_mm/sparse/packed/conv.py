@@ -22,53 +22,55 @@ GRID_MIN_HALO = 3.0
 class RulebookConv(torch.autograd.Function):
     """Convolution as one matrix product a tap over the rows which that tap connects.
 
-    ``rows (N_in, C)``, ``weight (O, C, Ky, Kx)``, a rulebook of :meth:`PatchMask.rulebook` -> ``(num_out, O)``. What a
-    halo would hold as zeros is never multiplied. In a tap no row occurs twice, so the sums are deterministic.
+    ``rows (N_in, C)``, ``weight (O, C, Ky, Kx)``, a :class:`Rulebook` -> ``(N_out, O)``. What a halo would hold as
+    zeros is never multiplied. Products of the taps are added up by gathering, in a fixed order.
     """
 
     @staticmethod
-    def forward(ctx, rows: Tensor, weight: Tensor, rulebook: Rulebook, num_out: int) -> Tensor:  # noqa: D102
+    def forward(ctx, rows: Tensor, weight: Tensor, rulebook: Rulebook) -> Tensor:  # noqa: D102
         ctx.save_for_backward(rows, weight)
         ctx.rulebook = rulebook
-        taps = _taps(weight)
-        out = rows.new_zeros(num_out, taps.shape[2])
-        for tap, inputs, outputs in rulebook:
-            _add_rows(out, outputs, _take_rows(rows, inputs) @ taps[tap])
-        return out
+        taps, gathered = _taps(weight), rows.index_select(0, rulebook.inputs)
+        products = rows.new_empty(len(gathered), len(weight))
+        for tap, pairs in rulebook.taps:
+            torch.mm(gathered[pairs], taps[tap].T, out=products[pairs])
+        return rulebook.to_outputs.of(products)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # noqa: D102
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: D102
         rows, weight = ctx.saved_tensors
-        taps = _taps(weight)
+        rulebook = ctx.rulebook
         need_rows, need_weight = ctx.needs_input_grad[:2]
-        grad_rows = torch.zeros_like(rows) if need_rows else None
-        grad_taps = torch.zeros_like(taps) if need_weight else None
-        for tap, inputs, outputs in ctx.rulebook:
-            grad_out = _take_rows(grad, outputs)
-            if grad_rows is not None:
-                _add_rows(grad_rows, inputs, grad_out @ taps[tap].T)
-            if grad_taps is not None:
-                torch.mm(_take_rows(rows, inputs).T, grad_out, out=grad_taps[tap])
-        if grad_taps is not None:
-            grad_taps = grad_taps.unflatten(0, weight.shape[2:]).permute(3, 2, 0, 1)
-        return grad_rows, grad_taps, None, None
+        gathered = grad.index_select(0, rulebook.outputs)
+        grad_rows = grad_weight = None
+        if need_weight:
+            inputs = rows.index_select(0, rulebook.inputs)
+            grad_taps = weight.new_zeros(weight[0, 0].numel(), *weight.shape[:2])
+            for tap, pairs in rulebook.taps:
+                torch.mm(gathered[pairs].T, inputs[pairs], out=grad_taps[tap])
+            grad_weight = grad_taps.unflatten(0, weight.shape[2:]).permute(2, 3, 0, 1)
+        if need_rows:
+            taps = _taps(weight)
+            products = grad.new_empty(len(gathered), weight.shape[1])
+            for tap, pairs in rulebook.taps:
+                torch.mm(gathered[pairs], taps[tap], out=products[pairs])
+            grad_rows = rulebook.to_inputs.of(products)
+        return grad_rows, grad_weight, None
 
 
 def _taps(weight: Tensor) -> Tensor:
-    return weight.permute(2, 3, 1, 0).flatten(0, 1).contiguous()  # (Ky*Kx, C, O)
+    """``(O, C, Ky, Kx)`` -> ``(Ky*Kx, O, C)``; a view where :func:`lay_out_by_tap` was here."""
+    return weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
 
 
-def _take_rows(rows: Tensor, index: Tensor) -> Tensor:
-    # A tap that connects every row connects each with itself, in order: the middle one.
-    return rows if len(index) == len(rows) else rows.index_select(0, index)
+def lay_out_by_tap(weight: Tensor) -> None:
+    """Keep a weight ``(O, C, Ky, Kx)`` in memory as ``(Ky, Kx, O, C)``: what the rulebook multiplies with, as it is.
 
-
-def _add_rows(rows: Tensor, index: Tensor, values: Tensor) -> None:
-    if len(index) == len(rows):
-        rows += values
-    else:
-        rows.index_add_(0, index, values)
+    Its shape and values stay. Copying it into that order at every step, and its gradient back, takes longer than the
+    products of a small batch.
+    """
+    weight.data = weight.data.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
 
 
 class HaloConv(torch.autograd.Function):
@@ -121,9 +123,9 @@ class PackedConv(SparseLayer):
             return super().forward(x)
         height, width = x.shape[-2:]
         halos = [axis.halo(side) for axis, side in zip(self.axes, (height, width), strict=True)]
-        size = height // self.axes[0].stride, width // self.axes[1].stride
-        is_tiny = size[0] * size[1] <= RULEBOOK_MAX_PIXELS and self.groups == 1
+        size = height // self.stride[0], width // self.stride[1]
         reads_own_tile = all(before == 0 and after <= 0 for before, after in halos)
+        is_tiny = self.groups == 1 and size[0] * size[1] <= RULEBOOK_MAX_PIXELS
         if self.kernel_size == (1, 1) and reads_own_tile and is_tiny:
             return self._pointwise(x, *size)
         if reads_own_tile:
@@ -135,11 +137,15 @@ class PackedConv(SparseLayer):
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-        if not is_tiny:
+        if not self.uses_rulebook(height, width):
             return HaloConv.apply(x, weight, bias, mask, self.axes, self.groups)
-        rulebook = mask.rulebook(height, width, self.axes)
-        out = RulebookConv.apply(to_rows(x), weight, rulebook, mask.num_visible * size[0] * size[1])
+        out = RulebookConv.apply(to_rows(x), weight, mask.rulebook(height, width, self.axes))
         return from_rows(out if bias is None else out + bias, *size)
+
+    def uses_rulebook(self, height: int, width: int) -> bool:
+        """Say whether tiles of ``height`` x ``width`` pixels are convolved tap by tap."""
+        pixels = height * width // (self.stride[0] * self.stride[1])
+        return self.groups == 1 and self.kernel_size != (1, 1) and pixels <= RULEBOOK_MAX_PIXELS
 
     def _pointwise(self, x: Tensor, height: int, width: int) -> Tensor:
         rows = to_rows(x[..., :: self.stride[0], :: self.stride[1]])

@@ -34,16 +34,11 @@ def read_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) ->
         MaskError: The tile is not a whole number of strides.
     """
     height, width = packed.shape[-2:]
-    (above, below), (left, right) = _halos(packed, axes)
-    pixels = packed.permute(0, 2, 3, 1)
-    halo = packed.new_empty(len(packed), above + height + below, left + width + right, packed.shape[1])
-    own = halo[:, above : above + height, left : left + width]
-    own.copy_(pixels[:, : own.shape[1], : own.shape[2]])
-    border = mask.border(height, width, (above, below), (left, right))
-    flat = halo.view(-1, packed.shape[1])
-    flat.index_copy_(0, border.positions, to_rows(packed).index_select(0, border.rows))
-    flat.index_fill_(0, border.missing, fill)
-    return halo.permute(0, 3, 1, 2)
+    table = mask.halo(height, width, axes)
+    rows = table.read.of(to_rows(packed))
+    if fill:
+        rows.index_fill_(0, table.missing, fill)
+    return from_rows(rows, *(side + sum(axis.halo(side)) for axis, side in zip(axes, (height, width), strict=True)))
 
 
 def return_halo(grad: Tensor, mask: PatchMask, axes: Axes, height: int, width: int) -> Tensor:
@@ -59,22 +54,7 @@ def return_halo(grad: Tensor, mask: PatchMask, axes: Axes, height: int, width: i
     Returns:
         ``(V, C, P, Q)``. The order of the sums is fixed.
     """
-    (above, below), (left, right) = _halos((height, width), axes)
-    pixels = grad.permute(0, 2, 3, 1)
-    own = pixels[:, above : above + height, left : left + width]
-    tiles = pixels.new_empty(len(grad), height, width, grad.shape[1])
-    if own.shape != tiles.shape:  # the layer stops short
-        tiles.zero_()
-    tiles[:, : own.shape[1], : own.shape[2]].copy_(own)
-    border = mask.border(height, width, (above, below), (left, right))
-    rows = pixels.reshape(-1, grad.shape[1]).index_select(0, border.positions)
-    tiles.view(-1, grad.shape[1]).index_add_(0, border.rows, rows)
-    return tiles.permute(0, 3, 1, 2)
-
-
-def _halos(packed: Tensor | tuple[int, int], axes: Axes) -> list[tuple[int, int]]:
-    size = packed.shape[-2:] if isinstance(packed, Tensor) else packed
-    return [axis.halo(side) for axis, side in zip(axes, size, strict=True)]
+    return from_rows(mask.halo_adjoint(height, width, axes).of(to_rows(grad)), height, width)
 
 
 class _Halo(torch.autograd.Function):
@@ -91,7 +71,7 @@ class _Halo(torch.autograd.Function):
 
 def with_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) -> Tensor:
     """Do what :func:`read_halo` does, differentiably; a layer that reads no neighbour gets a view."""
-    (above, below), (left, right) = _halos(packed, axes)
+    (above, below), (left, right) = (axis.halo(side) for axis, side in zip(axes, packed.shape[-2:], strict=True))
     if above == left == 0 and below <= 0 and right <= 0:
         return packed[..., : packed.shape[-2] + below, : packed.shape[-1] + right]
     return _Halo.apply(packed, mask, axes, fill)
