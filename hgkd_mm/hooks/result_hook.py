@@ -1,9 +1,11 @@
 """Write the result record of a training or test run."""
 
+import copy
 import importlib.metadata
 import json
 import platform
 import re
+import resource
 import subprocess
 import time
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
@@ -19,6 +22,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from pydantic import ValidationError
+from torch import nn
 
 from .. import __version__
 from ..errors import ConfigError, RecordError
@@ -193,6 +197,9 @@ class ResultHook(Hook):
 
     def _percent(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Translate an evaluator's metrics; COCO's -1 (nothing to evaluate) is left out."""
+        if not metrics and self.task == 'detection':
+            # What mmdet's CocoMetric returns when no object at all was detected.
+            return {name: 0.0 for name, _ in SOURCES['detection'].values()}
         found = {
             name: round(float(metrics[source]) * factor, 4)
             for source, (name, factor) in SOURCES[self.task].items()
@@ -224,21 +231,22 @@ class ResultHook(Hook):
         chance = self.chance
         if chance is None and self.task == 'classification' and manifest.get('classes'):
             chance = round(100 / len(manifest['classes']), 4)
-        images = dataset.get('num_train')
+        images, epochs = dataset.get('num_train'), protocol.get('epochs')
+        seen = round(images * epochs) if images and epochs else None
         fields = {
             'task': self.task,
             'dataset': dataset,
             'metrics': metrics,
             'chance': chance,
             'protocol': protocol,
-            'budget': {
-                'finetuning_images': round(images * protocol['epochs']) if images and protocol.get('epochs') else None
-            },
+            'budget': {'finetuning_images': seen},
             'pretraining': provenance['pretraining'],
-            'model': _describe_model(runner),
+            'model': _describe_model(runner, protocol.get('resolution')),
             'curve': [{k: p[k] for k in ('epoch', 'metrics')} for p in self.curve],
             'cost': {
                 'wall_time_s': round(seconds, 3),
+                'images_per_s': round(seen / seconds, 2) if seen and seconds and self.curve else None,
+                'peak_memory_mib': _peak_memory_mib(),
                 'device': _device(),
                 'threads': torch.get_num_threads(),
             },
@@ -294,6 +302,7 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
         'teacher_layer': teacher.get('layer'),
         'epochs': meta.get('epochs'),
         'mask_ratio': meta.get('mask_ratio'),
+        'images': meta.get('images'),
         'seed': meta.get('seed'),
         'backbone_sha256': sha256_file(path),
     }
@@ -394,7 +403,7 @@ def _protocol_facts(cfg: Config) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _describe_model(runner: Runner) -> dict[str, Any]:
+def _describe_model(runner: Runner, resolution: int | str | None) -> dict[str, Any]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     backbone = (runner.cfg.get('model') or {}).get('backbone') or {}
     name = str(backbone.get('type', type(model).__name__)).rpartition('.')[2]
@@ -410,7 +419,24 @@ def _describe_model(runner: Runner) -> dict[str, Any]:
         'name': MODEL_NAMES.get(kind, kind),
         'backbone': name,
         'params': sum(p.numel() for p in model.parameters()),
+        'backbone_params': sum(p.numel() for p in model.backbone.parameters()),
+        'backbone_gmacs': backbone_gmacs(model.backbone, resolution) if isinstance(resolution, int) else None,
     }
+
+
+def backbone_gmacs(backbone: nn.Module, side: int) -> float:
+    """Count a backbone's multiply-accumulates for one square image of ``side`` pixels, in 1e9."""
+    backbone = copy.deepcopy(backbone).cpu()
+    backbone.eval()  # returns None in OpenMMLab
+    analyzer = FlopAnalyzer(backbone, torch.zeros(1, 3, side, side))
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return round(analyzer.total() / 1e9, 4)
+
+
+def _peak_memory_mib() -> float:
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
 
 
 def _device() -> str:

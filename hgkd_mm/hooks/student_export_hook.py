@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -57,5 +57,7 @@ class StudentExportHook(Hook):
             }
         )
         statistics = f'{self.num_batches} batches of whole images' if self.num_batches else 'training'
-        save_backbone(path, backbone.state_dict(), {**meta, 'batchnorm_statistics': statistics})
+        images = runner.iter * runner.train_dataloader.batch_size * get_world_size()
+        facts = {**meta, 'images': images, 'batchnorm_statistics': statistics}
+        save_backbone(path, backbone.state_dict(), facts)
         runner.logger.info(f'Exported the backbone to {path}')

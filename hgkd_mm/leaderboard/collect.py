@@ -1,5 +1,6 @@
 """Find result records and put those that may be compared side by side."""
 
+import math
 import os
 import statistics
 from collections import defaultdict
@@ -7,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+from scipy import stats
 
 from ..errors import RecordError
 from .record import (
@@ -34,14 +38,26 @@ class Run:
     record: Record
 
 
+class Gain(NamedTuple):
+    """Mean of a row minus that of its twin, in points.
+
+    ``p`` is of the paired two-sided t-test over the runs that share fold and seed, ``pairs`` their number; None with less
+    than two, or when all differences are equal.
+    """
+
+    value: float
+    pairs: int
+    p: float | None
+
+
 @dataclass(frozen=True)
 class Row:
-    """Runs which differ by nothing but their seeds.
+    """Runs which differ by nothing but their folds and seeds.
 
     Args:
         model: Fine-tuned network.
         pretraining: Of the backbone, without what differs between seeds; None = from scratch.
-        runs: At least one, by seed.
+        runs: At least one, by fold and seed.
     """
 
     model: Model
@@ -73,7 +89,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one task on the same data under the same protocol, best first."""
+    """Rows of one task on the same data under the same protocol, best first.
+
+    ``dataset`` is without what differs between folds when there are several.
+    """
 
     task: str
     dataset: Dataset
@@ -95,27 +114,60 @@ class Table:
         levels = {run.record.chance for row in self.rows for run in row.runs}
         return levels.pop() if len(levels) == 1 else None
 
-    def gain(self, row: Row, metric: str) -> float | None:
-        """Mean minus that of the same network trained from scratch under this protocol, or None."""
-        if row.pretraining is None or metric not in row.metrics:
+    @property
+    def folds(self) -> list[int]:
+        """Folds of the data that the rows were measured on."""
+        found = {run.record.dataset.fold for row in self.rows for run in row.runs}
+        return sorted(fold for fold in found if fold is not None)
+
+    def twin(self, row: Row, method: str) -> Row | None:
+        """Return the row of the same network that starts by another method (``'from scratch'``, ``'SparK'``)."""
+        twins = [other for other in self.rows if other.method == method and _same_network(other.model, row.model)]
+        return twins[0] if twins and row.method != method else None
+
+    def gain(self, row: Row, metric: str, over: str = 'from scratch') -> Gain | None:
+        """Compare a row with its twin under this protocol; None when there is none."""
+        twin = self.twin(row, over)
+        if twin is None or metric not in row.metrics or metric not in twin.metrics:
             return None
-        for other in self.rows:
-            if other.pretraining is None and other.model == row.model and metric in other.metrics:
-                return row.mean(metric) - other.mean(metric)
-        return None
+        ours, theirs = ({_key(run): run.record.metrics[metric] for run in one.runs} for one in (row, twin))
+        pairs = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
+        p = None
+        if len({one - other for one, other in pairs}) > 1:
+            p = float(stats.ttest_rel(*zip(*pairs, strict=True)).pvalue)
+        return Gain(row.mean(metric) - twin.mean(metric), len(pairs), p if p is None or math.isfinite(p) else None)
 
 
-def find_runs(folders: Iterable[str | os.PathLike]) -> list[Run]:
+def _same_network(one: Model, other: Model) -> bool:
+    return (one.name, one.backbone, one.params) == (other.name, other.backbone, other.params)
+
+
+def _key(run: Run) -> tuple[int, int]:
+    fold = run.record.dataset.fold
+    return (-1 if fold is None else fold, run.record.seed)
+
+
+class Found(NamedTuple):
+    """Runs ordered by path, and what is wrong with the records that were left out."""
+
+    runs: list[Run]
+    problems: list[str]
+
+
+def find_runs(folders: Iterable[str | os.PathLike]) -> Found:
     """Read every ``result.json`` below some folders.
+
+    A record that is damaged, was edited by hand, is of another schema version, or has the content of one already read
+    is left out and reported.
 
     Args:
         folders: Searched recursively; a path to a record itself is taken too.
 
     Returns:
-        Runs ordered by path, each file once.
+        The runs, each file once, and the problems.
 
     Raises:
-        RecordError: A folder is missing, a record is malformed, or there is none at all.
+        RecordError: A folder is missing, or there is no sound record at all.
     """
     places = [Path(folder) for folder in folders]
     paths: dict[Path, Path] = {}
@@ -124,18 +176,30 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> list[Run]:
             raise RecordError(f'{folder}: no such folder; expected one with result.json files below it')
         for path in [folder] if folder.is_file() else sorted(folder.rglob('result.json')):
             paths.setdefault(path.resolve(), path)
-    if not paths:
+    runs: dict[str, Run] = {}
+    problems = []
+    for path in sorted(paths.values()):
+        try:
+            record = load_record(path)
+        except RecordError as error:
+            problems.append(str(error))
+            continue
+        # Records are equal only when they were written in the same second, by copying.
+        same = runs.setdefault(record.model_dump_json(), Run(path, record))
+        if same.path != path:
+            problems.append(f'{path}: the same record as {same.path}')
+    if not runs:
+        listed = f': {"; ".join(problems[:3])}' if problems else ': train or test a model first'
         raise RecordError(
-            f'no result.json below {", ".join(map(str, places))}: train or test a model first, '
-            'with hgkd_mm.ResultHook in its config'
+            f'no sound result.json below {", ".join(map(str, places))}{listed}; a config writes one by hgkd_mm.ResultHook'
         )
-    return [Run(path, load_record(path)) for path in sorted(paths.values())]
+    return Found(list(runs.values()), problems)
 
 
 def make_tables(runs: Iterable[Run]) -> list[Table]:
-    """Group runs by task, data and protocol; aggregate over seeds; rank.
+    """Group runs by task, data and protocol; aggregate over folds and seeds; rank.
 
-    A run evaluated twice (same seeds, same backbone) counts once, with its newest record.
+    A run evaluated twice (same fold, seeds and backbone) counts once, with its newest record.
     """
     groups: dict[tuple, dict[tuple, dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
     for run in sorted(runs, key=lambda run: run.record.created):
@@ -144,17 +208,22 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
         if pretraining is not None:
             backbone = (pretraining.seed, pretraining.backbone_sha256)
             pretraining = pretraining.model_copy(update={'seed': None, 'backbone_sha256': None})
-        group = groups[record.task, record.dataset, record.protocol]
-        group[record.model, pretraining][record.seed, backbone] = run
+        group = groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol]
+        group[record.model, pretraining][*_key(run), record.dataset.sha256, backbone] = run
 
     tables = []
     for (task, dataset, protocol), group in groups.items():
         rows = [
-            Row(model, pretraining, tuple(sorted(same.values(), key=lambda run: run.record.seed)))
+            Row(model, pretraining, tuple(sorted(same.values(), key=_key)))
             for (model, pretraining), same in group.items()
         ]
         rows.sort(key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path)))
-        tables.append(Table(task, dataset, protocol, tuple(rows)))
+        datasets = {run.record.dataset for row in rows for run in row.runs}
+        tables.append(Table(task, datasets.pop() if len(datasets) == 1 else dataset, protocol, tuple(rows)))
     order = list(METRICS)
     tables.sort(key=lambda t: (order.index(t.task), t.dataset.name, repr(t.dataset), repr(t.protocol)))
     return tables
+
+
+#: What the folds of a data set do not share.
+_OF_A_FOLD = {'fold': None, 'sha256': None, 'num_train': None, 'num_val': None}

@@ -1,9 +1,11 @@
 """The result record: what one evaluation measured, and under which protocol.
 
 A record is one JSON file, ``result.json``. The leaderboard is built from these files and
-nothing else, so a record carries everything that a fair comparison needs.
+nothing else, so a record carries everything that a fair comparison needs, and a seal, ``content_sha256``, over all of
+it: a record that was edited by hand is refused.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -11,7 +13,10 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import RecordError
-from ..utils import atomic_write
+from ..utils import atomic_write, sha256_json
+
+#: Version of the schema: another one is refused, for its fields mean something else.
+SCHEMA_VERSION = 2
 
 Task = Literal['classification', 'detection', 'segmentation']
 Count = Annotated[int, Field(ge=0)]
@@ -85,14 +90,16 @@ class Protocol(_Part):
 
 
 class Budget(_Part):
-    """Images that went through the student: epochs times the size of the training set."""
+    """Images that went through the network in fine-tuning: epochs times the size of the training set."""
 
     finetuning_images: Count | None = None
-    pretraining_images: Count | None = None
 
 
 class Pretraining(_Part):
-    """Where the backbone's first weights came from. A record without it is "from scratch"."""
+    """Where the backbone's first weights came from. A record without it is "from scratch".
+
+    ``images`` is how many went through the student, each counted as often as it was seen.
+    """
 
     method: str
     teacher: str | None = None
@@ -100,16 +107,23 @@ class Pretraining(_Part):
     teacher_layer: Count | None = None
     epochs: Annotated[float, Field(ge=0)] | None = None
     mask_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    images: Count | None = None
     seed: int | None = None
     backbone_sha256: Sha256 | None = None
 
 
 class Model(_Part):
-    """The evaluated network; ``params`` counts all its parameters."""
+    """The evaluated network.
+
+    ``params`` counts all its parameters; ``backbone_gmacs`` is a forward pass of its backbone on one image of the
+    protocol's resolution, in 1e9 multiply-accumulates.
+    """
 
     name: str
     backbone: str
     params: Count
+    backbone_params: Count | None = None
+    backbone_gmacs: Annotated[float, Field(gt=0)] | None = None
 
 
 class CurvePoint(_Part):
@@ -120,9 +134,15 @@ class CurvePoint(_Part):
 
 
 class Cost(_Part):
-    """Training and validation time, in seconds, and the device it is for."""
+    """Training and validation time, in seconds, and the device it is for.
+
+    ``images_per_s`` is the fine-tuning's images over that time, ``peak_memory_mib`` the most that the device (on a
+    CPU: the process) held at a time.
+    """
 
     wall_time_s: Annotated[float, Field(ge=0)]
+    images_per_s: Annotated[float, Field(ge=0)] | None = None
+    peak_memory_mib: Annotated[float, Field(ge=0)] | None = None
     device: str
     threads: Annotated[int, Field(ge=1)]
 
@@ -137,7 +157,7 @@ class Code(_Part):
 class Record(_Part):
     """One evaluation. Metrics are those of the last epoch, never of the best one."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     task: Task
     dataset: Dataset
     metrics: dict[str, Percent]
@@ -186,20 +206,36 @@ def load_record(path: str | os.PathLike) -> Record:
         The record.
 
     Raises:
-        RecordError: The file is missing, not JSON, or a field is wrong; names file and field.
+        RecordError: The file is missing, not JSON, of another version, was edited, or a field is wrong; names file and
+            field.
     """
     try:
-        return Record.model_validate_json(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise RecordError(f'{path}: cannot be read: {error.strerror}') from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f'{path}: not JSON: {error}') from None
+    if not isinstance(content, dict):
+        raise RecordError(f'{path}: not a record: expected an object, found {type(content).__name__}')
+    version = content.get('schema_version')
+    if version != SCHEMA_VERSION:
+        raise RecordError(f'{path}: schema_version is {version!r}, this hgkd_mm reads {SCHEMA_VERSION}')
+    seal = content.pop('content_sha256', None)
+    try:
+        record = Record.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise RecordError(f'{path}: {explain(error)}') from None
+    if seal != sha256_json(content):
+        raise RecordError(f'{path}: was edited after it was written: its content does not fit its content_sha256')
+    return record
 
 
 def save_record(record: Record, path: str | os.PathLike) -> None:
-    """Write a record; the file appears whole or not at all."""
+    """Write a record and its seal; the file appears whole or not at all."""
+    content = json.loads(record.model_dump_json())
+    content['content_sha256'] = sha256_json(content)
     with atomic_write(path) as temporary:
-        temporary.write_text(record.model_dump_json(indent=2) + '\n', encoding='utf-8')
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def explain(error: ValidationError) -> str:

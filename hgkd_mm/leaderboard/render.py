@@ -257,7 +257,8 @@ def data_name(table: Table) -> str:
     """Name the data set with its version and fold."""
     data = table.dataset
     version = f' {data.version}' if data.version else ''
-    return data.name + version + (f', fold {data.fold}' if data.fold is not None else '')
+    folds = ', '.join(map(str, table.folds))
+    return data.name + version + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
 
 
 def teacher_name(row: Row) -> str:
@@ -328,9 +329,11 @@ def _number(row: Row, metric: str) -> str:
     return f'{row.mean(metric):.1f}' + (f' ± {std:.1f}' if std is not None else '')
 
 
-def _gain(table: Table, row: Row, metric: str) -> str:
-    gain = table.gain(row, metric)
-    return '' if gain is None else f'{gain:+.1f}'
+def _gain(table: Table, row: Row, metric: str, over: str = 'from scratch') -> str:
+    gain = table.gain(row, metric, over)
+    if gain is None:
+        return ''
+    return f'{gain.value:+.1f}' + (f' (p={gain.p:.2g})' if gain.p is not None else '')
 
 
 def _rounded(value: float | None) -> float | None:
