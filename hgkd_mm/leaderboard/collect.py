@@ -41,8 +41,8 @@ class Run:
 class Gain(NamedTuple):
     """Mean of a row minus that of its twin, in points.
 
-    ``p`` is of the paired two-sided t-test over the runs that share fold and seed, ``pairs`` their number; None with less
-    than two, or when all differences are equal.
+    ``p`` is of the paired two-sided t-test over the runs that share fold and seed, ``pairs`` their number; None with
+    less than two, or when all differences are equal.
     """
 
     value: float
@@ -191,7 +191,7 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> Found:
     if not runs:
         listed = f': {"; ".join(problems[:3])}' if problems else ': train or test a model first'
         raise RecordError(
-            f'no sound result.json below {", ".join(map(str, places))}{listed}; a config writes one by hgkd_mm.ResultHook'
+            f'no sound result.json below {", ".join(map(str, places))}{listed}; hgkd_mm.ResultHook writes one'
         )
     return Found(list(runs.values()), problems)
 
@@ -209,7 +209,7 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
             backbone = (pretraining.seed, pretraining.backbone_sha256)
             pretraining = pretraining.model_copy(update={'seed': None, 'backbone_sha256': None})
         group = groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol]
-        group[record.model, pretraining][*_key(run), record.dataset.sha256, backbone] = run
+        group[record.model, pretraining][(*_key(run), record.dataset.sha256, backbone)] = run
 
     tables = []
     for (task, dataset, protocol), group in groups.items():

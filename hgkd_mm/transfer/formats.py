@@ -134,13 +134,16 @@ def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> s
     return name
 
 
-def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224) -> None:
+def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224) -> float:
     """Write an ONNX graph from ``images`` ``(B, 3, H, W)``, batch size free, to one output a stage.
 
     Args:
         backbone: What to write.
         out: ``.onnx`` file.
         image_size: Side of the square images, in pixels.
+
+    Returns:
+        Largest difference of ONNX Runtime's outputs from PyTorch's, relative to the largest value.
 
     Raises:
         WeightsError: ONNX Runtime computes something else.
@@ -165,7 +168,7 @@ def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224
         def run(batch: Tensor) -> list[Tensor]:
             return [torch.from_numpy(out) for out in session.run(None, {'images': batch.numpy().astype(np.float32)})]
 
-        _compare(network, run, torch.cat([images, images.flip(0)])[:3], 'ONNX Runtime')
+        return _compare(network, run, torch.cat([images, images.flip(0)])[:3], 'ONNX Runtime')
 
 
 def write_huggingface(backbone: Backbone, out: str | os.PathLike) -> None:
@@ -236,14 +239,15 @@ def _images(size: int = 64) -> Tensor:
 
 
 @torch.no_grad()
-def _compare(original: Callable, written: Callable, images: Tensor, name: str) -> None:
-    """Raise unless both give the same outputs."""
+def _compare(original: Callable, written: Callable, images: Tensor, name: str) -> float:
+    """Return the relative difference of both outputs; raise when it is too large."""
     pairs = zip(_tuple(original(images)), _tuple(written(images)), strict=True)
     error = max(((a - b).abs().max() / a.abs().max().clamp(min=1e-12)).item() for a, b in pairs)
     if not error < TOLERANCE:
         raise WeightsError(
             f'{name} does not compute what the original computes (relative difference {error:.2g}): not written'
         )
+    return error
 
 
 def _tuple(outputs: Any) -> tuple[Tensor, ...]:
