@@ -10,6 +10,9 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12)
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
 	$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))) python3)
 RUN := .venv/bin/python
+# One test process a core, at most four (each holds the stack in memory), with one thread each: threads of
+# several processes on the same cores slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help env demo test test-quick lint format docs clean
 
@@ -23,10 +26,10 @@ demo: env  ## the whole chain on the embedded benchmark: about 25 minutes on 2 c
 	$(RUN) tools/demo.py
 
 test: env  ## the whole test suite
-	$(RUN) -m pytest -m "" -q
+	$(PYTEST) -m ""
 
 test-quick: env  ## the tests that take less than 5 seconds each
-	$(RUN) -m pytest -q
+	$(PYTEST)
 
 lint: env  ## ruff (lint and format) and mypy
 	$(RUN) -m ruff check .
@@ -38,7 +41,7 @@ format: env  ## let ruff fix and format the code
 	$(RUN) -m ruff format .
 
 docs: env  ## check the commands, links and paths in README.md and docs/
-	$(RUN) -m pytest -m "" -q tests/test_docs.py
+	$(PYTEST) -m "" tests/test_docs.py
 
 clean:  ## remove caches; keeps .venv, data, weights and work_dirs
 	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
