@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
 RUN := .venv/bin/python
 # One test process a core, at most four (each holds the stack in memory), with one thread each: threads of
 # several processes on the same cores slow each other down.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help env demo test test-quick lint format docs clean
 
