@@ -1,6 +1,7 @@
 """Build the leaderboard from result records."""
 
 import argparse
+import sys
 
 from hgkd_mm.leaderboard.render import build
 from hgkd_mm.utils import cli_errors
@@ -21,7 +22,10 @@ def main() -> None:
         'is replaced by the table',
     )
     args = parser.parse_args()
-    for path in build(args.folders, args.out, args.pictures, args.readme):
+    built = build(args.folders, args.out, args.pictures, args.readme)
+    for problem in built.problems:
+        print(f'left out: {problem}', file=sys.stderr)
+    for path in built.files:
         print(f'wrote {path}')
 
 

@@ -1,12 +1,10 @@
 """Write the result record of a training or test run."""
 
 import copy
-import importlib.metadata
 import json
-import platform
+import math
+import os
 import re
-import resource
-import subprocess
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -20,12 +18,12 @@ from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from pydantic import ValidationError
 from torch import nn
 
-from .. import __version__
 from ..errors import ConfigError, RecordError
+from ..leaderboard import facts
 from ..leaderboard.record import Dataset, Protocol, Record, Task, explain, save_record
 from ..registry import HOOKS
 from ..transfer.checkpoint import load_checkpoint_file
@@ -44,14 +42,6 @@ SOURCES = {
     },
     'segmentation': {'mIoU': ('mIoU', 1), 'mAcc': ('mAcc', 1), 'aAcc': ('aAcc', 1)},
 }
-PACKAGES = (
-    'torch',
-    'onedl-mmengine',
-    'onedl-mmcv',
-    'onedl-mmpretrain',
-    'onedl-mmdetection',
-    'onedl-mmsegmentation',
-)
 MODEL_NAMES = {'ImageClassifier': 'classifier', 'MaskRCNN': 'Mask R-CNN', 'UPerHead': 'UperNet'}
 META_KEY = 'hgkd_result'  # our entry in a checkpoint's meta
 # Where a run writes and how it was started do not change what it computes.
@@ -137,7 +127,7 @@ class ResultHook(Hook):
         if self.provenance is None:
             self.provenance = {
                 'pretraining': _foreign(runner) or read_pretraining(runner.cfg),
-                'config_sha256': config_sha256(runner.cfg),
+                **_hashes(runner.cfg),
                 'seed': runner.seed,
             }
         resumed = runner.iter > 0
@@ -154,12 +144,15 @@ class ResultHook(Hook):
         """Add a point to the learning curve."""
         if not self.training:
             return
+        epoch = _epochs_done(runner)
+        self.curve = [point for point in self.curve if point['epoch'] < epoch]
         point = {
-            'epoch': _epochs_done(runner),
+            'epoch': epoch,
             'metrics': self._percent(metrics or {}),
+            'loss': _mean_loss(runner, self.curve[-1]['epoch'] if self.curve else 0.0),
             'wall_time_s': round(time.monotonic() - self.clock, 3),
         }
-        self.curve = [p for p in self.curve if p['epoch'] < point['epoch']] + [point]
+        self.curve.append(point)
         _write_curve(runner, self.curve)
 
     def after_train(self, runner: Runner) -> None:
@@ -171,7 +164,8 @@ class ResultHook(Hook):
             if not self.curve or self.curve[-1]['epoch'] < _epochs_done(runner):
                 # The validation interval left the last epoch out, or a run was stopped within it.
                 runner.val_loop.run()
-            self._write(runner, self.curve[-1]['metrics'], self.curve[-1]['wall_time_s'])
+            checkpoint = _last_checkpoint(runner)
+            self._write(runner, self.curve[-1]['metrics'], self.curve[-1]['wall_time_s'], checkpoint)
         self.training = False
 
     # -- test -------------------------------------------------------------------------------------
@@ -191,7 +185,8 @@ class ResultHook(Hook):
         seconds = time.monotonic() - self.clock
         if self.curve:  # the training's time is what matters of the two
             seconds = self.curve[-1]['wall_time_s']
-        self._write(runner, self._percent(metrics or {}), seconds)
+        checkpoint = Path(runner._load_from) if runner._load_from else None
+        self._write(runner, self._percent(metrics or {}), seconds, checkpoint)
 
     # -- the record -------------------------------------------------------------------------------
 
@@ -214,16 +209,13 @@ class ResultHook(Hook):
         return found
 
     @master_only
-    def _write(self, runner: Runner, metrics: dict[str, float], seconds: float) -> None:
+    def _write(self, runner: Runner, metrics: dict[str, float], seconds: float, checkpoint: Path | None) -> None:
         path = Path(runner.work_dir) / 'result.json'
-        provenance = self.provenance or {
-            # A checkpoint that no ResultHook watched over: saying "from scratch" would be a guess.
-            'pretraining': {'method': 'unknown'},
-            'config_sha256': config_sha256(runner.cfg),
-        }
+        # A checkpoint that no ResultHook watched over: saying "from scratch" would be a guess.
+        provenance = {**_hashes(runner.cfg), **(self.provenance or {'pretraining': {'method': 'unknown'}})}
         manifest = _read_manifest(runner.cfg)
         dataset = {**self.dataset, **_dataset_facts(manifest)}  # the data itself knows best
-        protocol = {**_protocol_facts(runner.cfg), **self.protocol}
+        protocol = {**_protocol_facts(runner.cfg), 'sha256': provenance['protocol_sha256'], **self.protocol}
         if provenance.get('epochs') and not runner.iter:
             protocol['epochs'] = provenance['epochs']  # of the tested checkpoint, not of the plan
         elif runner.iter:
@@ -240,23 +232,17 @@ class ResultHook(Hook):
             'chance': chance,
             'protocol': protocol,
             'budget': {'finetuning_images': seen},
-            'pretraining': provenance['pretraining'],
-            'model': _describe_model(runner, protocol.get('resolution')),
-            'curve': [{k: p[k] for k in ('epoch', 'metrics')} for p in self.curve],
-            'cost': {
-                'wall_time_s': round(seconds, 3),
-                'images_per_s': round(seen / seconds, 2) if seen and seconds and self.curve else None,
-                'peak_memory_mib': _peak_memory_mib(),
-                'device': _device(),
-                'threads': torch.get_num_threads(),
-            },
-            'code': {'version': __version__, 'commit': _commit()},
+            'pretraining': _beside(provenance['pretraining'], path.parent),
+            'model': {**_describe_model(runner, protocol.get('resolution')), 'sha256': provenance['model_sha256']},
+            'curve': [{k: p.get(k) for k in ('epoch', 'metrics', 'loss')} for p in self.curve],
+            'cost': facts.cost(seconds, seen if self.curve else None),
+            'code': facts.code(),
+            'checkpoint': checkpoint
+            and {'file': _relative(checkpoint, path.parent), 'sha256': sha256_file(checkpoint)},
+            'config_file': _config_file(runner),
             'config_sha256': provenance['config_sha256'],
             'seed': provenance.get('seed', runner.seed),
-            'environment': {
-                'python': platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in PACKAGES},
-            },
+            'environment': facts.environment(),
             'created': datetime.now(timezone.utc).replace(microsecond=0),
         }
         try:
@@ -304,6 +290,8 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
         'mask_ratio': meta.get('mask_ratio'),
         'images': meta.get('images'),
         'seed': meta.get('seed'),
+        'recipe_sha256': meta.get('recipe_sha256'),
+        'backbone_file': str(path),
         'backbone_sha256': sha256_file(path),
     }
 
@@ -314,13 +302,55 @@ def config_sha256(cfg: Config) -> str:
     return sha256_json(content)
 
 
+def _hashes(cfg: Config) -> dict[str, str]:
+    content = cfg.to_dict()
+    return {
+        'config_sha256': config_sha256(cfg),
+        'protocol_sha256': facts.protocol_sha256(content),
+        'model_sha256': facts.model_sha256(content),
+    }
+
+
+def _relative(path: str | os.PathLike, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _beside(pretraining: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+    """Name the backbone's file as seen from the record: absolute places differ between machines."""
+    file = (pretraining or {}).get('backbone_file')
+    return {**pretraining, 'backbone_file': _relative(file, folder)} if pretraining and file else pretraining
+
+
+def _config_file(runner: Runner) -> str | None:
+    """Name the whole config that the runner has written into its work dir."""
+    name = Path(runner.cfg.filename).name if runner.cfg.filename else f'{runner.timestamp}.py'
+    return name if (Path(runner.work_dir) / name).is_file() else None
+
+
+def _last_checkpoint(runner: Runner) -> Path | None:
+    """Find the checkpoint of the evaluated weights; None when the last epoch's was not saved."""
+    latest = find_latest_checkpoint(runner.work_dir)
+    names = (f'epoch_{runner.epoch}', f'iter_{runner.iter}')
+    return Path(latest) if latest and Path(latest).stem in names and Path(latest).is_file() else None
+
+
+def _mean_loss(runner: Runner, since: float) -> float | None:
+    """Average the training loss since an epoch; None when it is not a finite number."""
+    history = runner.message_hub.log_scalars.get('train/loss')
+    iterations = runner.iter - round(since * len(runner.train_dataloader))
+    if history is None or iterations <= 0:
+        return None
+    loss = float(history.mean(iterations))
+    return round(loss, 6) if math.isfinite(loss) else None
+
+
 def _foreign(runner: Runner) -> dict[str, Any] | None:
     """Tell of a whole-model checkpoint that training starts from (``load_from`` without resume)."""
     if not runner._load_from or runner._resume:
         return None
     path = Path(runner._load_from)
-    facts = {'method': f'checkpoint {path.name}'}
-    return {**facts, 'backbone_sha256': sha256_file(path)} if path.is_file() else facts
+    found = {'method': f'checkpoint {path.name}'}
+    return {**found, 'backbone_sha256': sha256_file(path)} if path.is_file() else facts
 
 
 def _epochs_done(runner: Runner) -> float:
@@ -375,14 +405,14 @@ def _dataset_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     splits = manifest.get('splits') or {}
     # The unlabelled scenes are left out: fine-tuning does not see them.
     used = {name: splits[name] for name in ('train', 'val') if name in splits}
-    facts = {
+    found = {
         'version': str(manifest['version']) if 'version' in manifest else None,
         'fold': manifest.get('fold'),
         'sha256': sha256_json({name: split.get('sha256') for name, split in used.items()}),
         'num_train': used.get('train', {}).get('scenes'),
         'num_val': used.get('val', {}).get('scenes'),
     }
-    return {key: value for key, value in facts.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _protocol_facts(cfg: Config) -> dict[str, Any]:
@@ -391,7 +421,7 @@ def _protocol_facts(cfg: Config) -> dict[str, Any]:
     wrapper = cfg.get('optim_wrapper') or {}
     optimizer = wrapper.get('optimizer') or {}
     batch_size = (cfg.get('train_dataloader') or {}).get('batch_size')
-    facts = {
+    found = {
         'epochs': loop.get('max_epochs'),
         'iterations': loop.get('max_iters'),
         'batch_size': batch_size and batch_size * get_world_size(),
@@ -400,24 +430,18 @@ def _protocol_facts(cfg: Config) -> dict[str, Any]:
         # AmpOptimWrapper or our AutocastOptimWrapper
         'precision': 'mixed' if re.search('Amp|Autocast', str(wrapper.get('type'))) else None,
     }
-    return {key: value for key, value in facts.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _describe_model(runner: Runner, resolution: int | str | None) -> dict[str, Any]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     backbone = (runner.cfg.get('model') or {}).get('backbone') or {}
-    name = str(backbone.get('type', type(model).__name__)).rpartition('.')[2]
-    if backbone.get('depth'):
-        name += f'-{backbone["depth"]}'
-    width = backbone.get('base_channels')
-    if width and width != 64:  # 64 is the published width
-        name += f' (width {width})'
     kind = type(model).__name__
     if kind == 'EncoderDecoder':  # mmseg has one class for all; the head tells them apart
         kind = type(model.decode_head).__name__
     return {
         'name': MODEL_NAMES.get(kind, kind),
-        'backbone': name,
+        'backbone': facts.backbone_name(backbone or {'type': type(model).__name__}),
         'params': sum(p.numel() for p in model.parameters()),
         'backbone_params': sum(p.numel() for p in model.backbone.parameters()),
         'backbone_gmacs': backbone_gmacs(model.backbone, resolution) if isinstance(resolution, int) else None,
@@ -431,35 +455,3 @@ def backbone_gmacs(backbone: nn.Module, side: int) -> float:
     analyzer = FlopAnalyzer(backbone, torch.zeros(1, 3, side, side))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return round(analyzer.total() / 1e9, 4)
-
-
-def _peak_memory_mib() -> float:
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'CPU {names[0]}' if names else f'CPU {platform.machine()}'
-
-
-def _commit() -> str | None:
-    """Return the git commit of the code when it runs from a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / '.git').exists():
-        return None
-    try:
-        done = subprocess.run(
-            ['git', '-C', str(root), 'rev-parse', 'HEAD'],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,18 +1,27 @@
-"""Writes the student's backbone when pretraining ends."""
+"""Writes the student's backbone and the run's record when pretraining ends."""
 
 import copy
+import time
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..leaderboard import facts
+from ..leaderboard.curves import pretraining_curves
+from ..leaderboard.record import PretrainingRecord, save_record
 from ..registry import HOOKS
 from ..transfer import reestimate_batchnorm, save_backbone
 from ..transfer.export import describe
+from .result_hook import config_sha256, read_pretraining
+
+SECONDS_KEY = 'hgkd_seconds'  # our entry in a checkpoint's meta: time spent before it
 
 
 @HOOKS.register_module()
@@ -21,6 +30,9 @@ class StudentExportHook(Hook):
 
     A hidden neighbour contributed nothing while the student saw patches; on whole images it does. BatchNorm's
     statistics are therefore re-estimated on whole training images first (docs/method.md has the measurement).
+
+    Beside it goes ``pretraining.json``, a :class:`~hgkd_mm.leaderboard.record.PretrainingRecord` with the run's cost
+    and curves.
 
     Args:
         filename: Name of the file in the work dir.
@@ -33,10 +45,26 @@ class StudentExportHook(Hook):
     def __init__(self, filename: str = 'backbone.pth', num_batches: int = 20) -> None:
         self.filename = filename
         self.num_batches = num_batches
+        self.clock = 0.0
+        self.seconds = 0.0  # before a resume
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take over the time that a resumed run has spent."""
+        if runner._resume:
+            self.seconds = float((checkpoint.get('meta') or {}).get(SECONDS_KEY, 0.0))
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.clock = time.monotonic()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Store the time spent."""
+        checkpoint['meta'][SECONDS_KEY] = self.seconds + time.monotonic() - self.clock
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Export the backbone."""
+        """Export the backbone; write the record."""
+        seconds = self.seconds + time.monotonic() - self.clock
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = copy.deepcopy(model.backbone)
         if self.num_batches:
@@ -58,6 +86,20 @@ class StudentExportHook(Hook):
         )
         statistics = f'{self.num_batches} batches of whole images' if self.num_batches else 'training'
         images = runner.iter * runner.train_dataloader.batch_size * get_world_size()
-        facts = {**meta, 'images': images, 'batchnorm_statistics': statistics}
-        save_backbone(path, backbone.state_dict(), facts)
+        meta = {**meta, 'images': images, 'batchnorm_statistics': statistics}
+        save_backbone(path, backbone.state_dict(), meta)
+        pretraining = read_pretraining(Config(dict(pretrained=str(path))))
+        record = PretrainingRecord.model_validate(
+            {
+                'backbone': facts.backbone_name(runner.cfg.model.backbone),
+                'pretraining': {**(pretraining or {}), 'backbone_file': self.filename},
+                'curves': pretraining_curves(runner.work_dir, len(runner.train_dataloader)),
+                'cost': facts.cost(seconds, images),
+                'code': facts.code(),
+                'config_sha256': config_sha256(runner.cfg),
+                'environment': facts.environment(),
+                'created': datetime.now(timezone.utc).replace(microsecond=0),
+            }
+        )
+        save_record(record, path.with_name('pretraining.json'))
         runner.logger.info(f'Exported the backbone to {path}')

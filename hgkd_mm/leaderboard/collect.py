@@ -1,6 +1,5 @@
 """Find result records and put those that may be compared side by side."""
 
-import math
 import os
 import statistics
 from collections import defaultdict
@@ -20,7 +19,7 @@ from .record import (
     Pretraining,
     Protocol,
     Record,
-    load_record,
+    load_sealed,
     primary_metric,
 )
 
@@ -39,10 +38,10 @@ class Run:
 
 
 class Gain(NamedTuple):
-    """Mean of a row minus that of its twin, in points.
+    """How much better a row is than its twin, in points: mean difference of the runs that share fold and seed.
 
-    ``p`` is of the paired two-sided t-test over the runs that share fold and seed, ``pairs`` their number; None with
-    less than two, or when all differences are equal.
+    ``p`` is of the paired two-sided t-test over these ``pairs``; None with less than two, or when all differences are
+    equal. Without pairs ``value`` is the difference of the means.
     """
 
     value: float
@@ -132,10 +131,12 @@ class Table:
             return None
         ours, theirs = ({_key(run): run.record.metrics[metric] for run in one.runs} for one in (row, twin))
         pairs = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
+        if not pairs:  # nothing in common: the means are all there is
+            return Gain(row.mean(metric) - twin.mean(metric), 0, None)
         p = None
         if len({one - other for one, other in pairs}) > 1:
             p = float(stats.ttest_rel(*zip(*pairs, strict=True)).pvalue)
-        return Gain(row.mean(metric) - twin.mean(metric), len(pairs), p if p is None or math.isfinite(p) else None)
+        return Gain(statistics.fmean(one - other for one, other in pairs), len(pairs), p)
 
 
 def _same_network(one: Model, other: Model) -> bool:
@@ -180,19 +181,18 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> Found:
     problems = []
     for path in sorted(paths.values()):
         try:
-            record = load_record(path)
+            record, seal = load_sealed(path, Record)
         except RecordError as error:
             problems.append(str(error))
             continue
-        # Records are equal only when they were written in the same second, by copying.
-        same = runs.setdefault(record.model_dump_json(), Run(path, record))
+        # The seal covers the second of writing: equal ones are copies.
+        same = runs.setdefault(seal, Run(path, record))
         if same.path != path:
             problems.append(f'{path}: the same record as {same.path}')
     if not runs:
         listed = f': {"; ".join(problems[:3])}' if problems else ': train or test a model first'
-        raise RecordError(
-            f'no sound result.json below {", ".join(map(str, places))}{listed}; hgkd_mm.ResultHook writes one'
-        )
+        below = ', '.join(map(str, places))
+        raise RecordError(f'no sound result.json below {below}{listed}; a config writes one by hgkd_mm.ResultHook')
     return Found(list(runs.values()), problems)
 
 
@@ -207,7 +207,7 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
         pretraining, backbone = record.pretraining, None
         if pretraining is not None:
             backbone = (pretraining.seed, pretraining.backbone_sha256)
-            pretraining = pretraining.model_copy(update={'seed': None, 'backbone_sha256': None})
+            pretraining = pretraining.model_copy(update=_OF_A_SEED)
         group = groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol]
         group[record.model, pretraining][(*_key(run), record.dataset.sha256, backbone)] = run
 
@@ -225,5 +225,6 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
     return tables
 
 
-#: What the folds of a data set do not share.
+#: What the seeds of a pretraining, and the folds of a data set, do not share.
+_OF_A_SEED = {'seed': None, 'backbone_file': None, 'backbone_sha256': None}
 _OF_A_FOLD = {'fold': None, 'sha256': None, 'num_train': None, 'num_val': None}

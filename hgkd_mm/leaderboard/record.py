@@ -1,14 +1,14 @@
-"""The result record: what one evaluation measured, and under which protocol.
+"""The records: what one evaluation measured and under which protocol, and what one pretraining run did.
 
-A record is one JSON file, ``result.json``. The leaderboard is built from these files and
-nothing else, so a record carries everything that a fair comparison needs, and a seal, ``content_sha256``, over all of
-it: a record that was edited by hand is refused.
+An evaluation writes ``result.json``, a pretraining run ``pretraining.json``. The leaderboard is built from these files
+and nothing else, so a record carries everything that a fair comparison needs, and a seal, ``content_sha256``, over all
+of it: a record that was edited by hand is refused.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -74,7 +74,8 @@ class Protocol(_Part):
     """How the network was trained and evaluated; rows are compared only when this is equal.
 
     ``resolution`` is in pixels (a side, or a range like ``'640-800'``), ``batch_size`` is over all
-    devices.
+    devices. ``sha256`` is over everything else of the config that takes part, see
+    :func:`~hgkd_mm.leaderboard.facts.protocol_sha256`.
     """
 
     epochs: Annotated[float, Field(gt=0)]
@@ -87,6 +88,7 @@ class Protocol(_Part):
     schedule: str | None = None
     augmentation: str | None = None
     precision: str | None = None
+    sha256: Sha256 | None = None
 
 
 class Budget(_Part):
@@ -98,7 +100,8 @@ class Budget(_Part):
 class Pretraining(_Part):
     """Where the backbone's first weights came from. A record without it is "from scratch".
 
-    ``images`` is how many went through the student, each counted as often as it was seen.
+    ``images`` is how many went through the student, each counted as often as it was seen; ``recipe_sha256`` is over the
+    pretraining's config without places and seeds; ``backbone_file`` is relative to the record's folder.
     """
 
     method: str
@@ -109,6 +112,8 @@ class Pretraining(_Part):
     mask_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     images: Count | None = None
     seed: int | None = None
+    recipe_sha256: Sha256 | None = None
+    backbone_file: str | None = None
     backbone_sha256: Sha256 | None = None
 
 
@@ -116,7 +121,7 @@ class Model(_Part):
     """The evaluated network.
 
     ``params`` counts all its parameters; ``backbone_gmacs`` is a forward pass of its backbone on one image of the
-    protocol's resolution, in 1e9 multiply-accumulates.
+    protocol's resolution, in 1e9 multiply-accumulates; ``sha256`` is over the network's config.
     """
 
     name: str
@@ -124,13 +129,22 @@ class Model(_Part):
     params: Count
     backbone_params: Count | None = None
     backbone_gmacs: Annotated[float, Field(gt=0)] | None = None
+    sha256: Sha256 | None = None
 
 
 class CurvePoint(_Part):
-    """Validation metrics after ``epoch`` epochs of training."""
+    """Validation metrics after ``epoch`` epochs of training, and the mean training loss since the point before."""
 
     epoch: Annotated[float, Field(ge=0)]
     metrics: dict[str, Percent]
+    loss: float | None = None
+
+
+class Checkpoint(_Part):
+    """The evaluated weights; ``file`` is relative to the record's folder."""
+
+    file: str
+    sha256: Sha256
 
 
 class Cost(_Part):
@@ -148,18 +162,23 @@ class Cost(_Part):
 
 
 class Code(_Part):
-    """Version of hgkd_mm and, in a checkout, its git commit."""
+    """Version of hgkd_mm and, in a checkout, its git commit and whether files differed from it."""
 
     version: str
     commit: str | None = None
+    modified: bool | None = None
 
 
 class Record(_Part):
-    """One evaluation. Metrics are those of the last epoch, never of the best one."""
+    """One evaluation. Metrics are those of the last epoch, never of the best one.
+
+    ``config_file``, relative to the record's folder, and ``checkpoint`` are what the evaluation is repeated from.
+    """
 
     schema_version: Literal[2] = SCHEMA_VERSION
     task: Task
     dataset: Dataset
+    unit: Literal['percent'] = 'percent'
     metrics: dict[str, Percent]
     chance: Percent | None = None
     protocol: Protocol
@@ -169,6 +188,8 @@ class Record(_Part):
     curve: list[CurvePoint]
     cost: Cost
     code: Code
+    checkpoint: Checkpoint | None = None
+    config_file: str | None = None
     config_sha256: Sha256
     seed: int
     environment: dict[str, str]
@@ -196,14 +217,41 @@ class Record(_Part):
         return self.metrics[primary_metric(self.task)]
 
 
+class PretrainingRecord(_Part):
+    """One pretraining run: its facts, cost and curves.
+
+    ``curves`` has points (epoch, value) by name: ``loss``; ``knn_top1`` and ``linear_top1``, the frozen backbone's
+    accuracy in percent; ``explained_variance_visible`` and ``explained_variance_masked``, at most 1.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    backbone: str
+    pretraining: Pretraining
+    curves: dict[str, list[tuple[float, float]]]
+    cost: Cost
+    code: Code
+    config_sha256: Sha256
+    environment: dict[str, str]
+    created: AwareDatetime
+
+
+AnyRecord = TypeVar('AnyRecord', Record, PretrainingRecord)
+
+
 def load_record(path: str | os.PathLike) -> Record:
+    """Read and check a ``result.json``, see :func:`load_sealed`."""
+    return load_sealed(path, Record)[0]
+
+
+def load_sealed(path: str | os.PathLike, kind: type[AnyRecord]) -> tuple[AnyRecord, str]:
     """Read and check one record.
 
     Args:
-        path: A ``result.json``.
+        path: A JSON file.
+        kind: What is expected in it.
 
     Returns:
-        The record.
+        The record and its seal.
 
     Raises:
         RecordError: The file is missing, not JSON, of another version, was edited, or a field is wrong; names file and
@@ -214,7 +262,7 @@ def load_record(path: str | os.PathLike) -> Record:
     except OSError as error:
         raise RecordError(f'{path}: cannot be read: {error.strerror}') from None
     except (ValueError, RecursionError) as error:
-        raise RecordError(f'{path}: not JSON: {error}') from None
+        raise RecordError(f'{path}: damaged: not JSON: {error}') from None
     if not isinstance(content, dict):
         raise RecordError(f'{path}: not a record: expected an object, found {type(content).__name__}')
     version = content.get('schema_version')
@@ -222,15 +270,15 @@ def load_record(path: str | os.PathLike) -> Record:
         raise RecordError(f'{path}: schema_version is {version!r}, this hgkd_mm reads {SCHEMA_VERSION}')
     seal = content.pop('content_sha256', None)
     try:
-        record = Record.model_validate_json(json.dumps(content))
+        record = kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise RecordError(f'{path}: {explain(error)}') from None
     if seal != sha256_json(content):
         raise RecordError(f'{path}: was edited after it was written: its content does not fit its content_sha256')
-    return record
+    return record, seal
 
 
-def save_record(record: Record, path: str | os.PathLike) -> None:
+def save_record(record: Record | PretrainingRecord, path: str | os.PathLike) -> None:
     """Write a record and its seal; the file appears whole or not at all."""
     content = json.loads(record.model_dump_json())
     content['content_sha256'] = sha256_json(content)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import matplotlib
@@ -26,12 +27,19 @@ COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 SCRATCH_COLOUR = '#6b7280'
 
 
+class Built(NamedTuple):
+    """Files written, and what is wrong with the records that were left out."""
+
+    files: list[Path]
+    problems: list[str]
+
+
 def build(
     folders: Iterable[str | os.PathLike],
     out: str | os.PathLike,
     pictures: str | os.PathLike | None = None,
     readme: str | os.PathLike | None = None,
-) -> list[Path]:
+) -> Built:
     """Build the leaderboard from the records below some folders, and from nothing else.
 
     All is rendered before the first file is replaced: after an error the old files are whole.
@@ -44,13 +52,14 @@ def build(
             ``<!-- /leaderboard -->`` lines is replaced by the table.
 
     Returns:
-        Files written.
+        Files written and problems found.
 
     Raises:
-        RecordError: No record, a malformed record, or a wrong picture or README.
+        RecordError: No sound record, or a wrong picture or README.
     """
     out = Path(out)
-    tables = make_tables(find_runs(folders))
+    found = find_runs(folders)
+    tables = make_tables(found.runs)
     table = render_markdown(tables)
     files = {
         out / 'leaderboard.md': f'# Leaderboard\n\n{table}',
@@ -62,7 +71,7 @@ def build(
     for path, text in files.items():
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding='utf-8', newline='')
-    return list(files)
+    return Built(list(files), found.problems)
 
 
 def render_markdown(tables: Iterable[Table]) -> str:
@@ -117,7 +126,7 @@ def render_csv(tables: Iterable[Table]) -> str:
                     + [row.model.name, row.model.backbone, row.model.params, protocol.epochs]
                     + [protocol.batch_size, protocol.resolution, protocol.recipe, metric]
                     + [_rounded(row.mean(metric)), _rounded(row.std(metric))]
-                    + [_rounded(table.gain(row, metric)), len(row.runs)]
+                    + [_rounded(gain.value if (gain := table.gain(row, metric)) else None), len(row.runs)]
                     + [' '.join(run.path.as_posix() for run in row.runs)]
                 )
     return stream.getvalue()

@@ -12,6 +12,7 @@ import torch
 
 from .. import __version__
 from ..errors import WeightsError
+from ..leaderboard.facts import pretraining_sha256
 from ..utils import atomic_write, sha256_file
 from .checkpoint import load_checkpoint_file, state_dict_of
 from .normalization import normalization_of_config
@@ -98,8 +99,9 @@ def describe(meta: Mapping[str, Any]) -> dict:
 
     Returns:
         ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``,
-        ``experiment``, ``normalization`` (see
-        :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the checkpoint does not say.
+        ``experiment``, ``recipe_sha256`` (see :func:`~hgkd_mm.leaderboard.facts.pretraining_sha256`),
+        ``normalization`` (see :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the
+        checkpoint does not say.
     """
     config = read_literals(str(meta.get('cfg') or ''))
     model = config.get('model') or {}
@@ -114,6 +116,7 @@ def describe(meta: Mapping[str, Any]) -> dict:
         'iterations': meta.get('iter'),
         'seed': meta.get('seed'),
         'experiment': meta.get('experiment_name'),
+        'recipe_sha256': pretraining_sha256(config) if config else None,
         'normalization': normalization_of_config(config),
     }
 

@@ -1,26 +1,13 @@
 """Curves of a pretraining run from its log."""
 
-import json
 import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ..errors import DataError
+from ..leaderboard.curves import read_scalars
 from .figure import save
-
-
-def read_scalars(work_dir: str | os.PathLike) -> list[dict]:
-    """Return the logged lines of all (resumed) runs in a work dir, in order.
-
-    Raises:
-        DataError: There is no log.
-    """
-    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for file in files for line in file.read_text().splitlines() if line]
-    if not lines:
-        raise DataError(f'{work_dir} has no */vis_data/scalars.json: expected the work dir of a training run')
-    return lines
 
 
 def draw_explained_variance(work_dir: str | os.PathLike, out: str | os.PathLike) -> Path:

@@ -15,7 +15,7 @@ from hgkd_mm.leaderboard.record import load_record
 HOOK = dict(
     task='classification',
     dataset='toy',
-    protocol=dict(recipe='SGD', resolution=8),
+    protocol=dict(recipe='SGD', resolution='8-16'),
 )
 
 
@@ -23,6 +23,10 @@ class _Net(BaseModel):
     def __init__(self):
         super().__init__()
         self.fc = torch.nn.Linear(2, 1)
+
+    @property
+    def backbone(self):
+        return self.fc
 
     def forward(self, x, mode='tensor'):
         y = self.fc(x)
@@ -111,6 +115,23 @@ def test_record_has_the_last_epoch_and_not_the_best_one(tmp_path):
     assert (record.model.name, record.model.params, record.seed) == ('_Net', 3, 7)
 
 
+def test_record_names_the_evaluated_checkpoint_and_the_config(tmp_path):
+    _run(tmp_path, 2, [10.0, 20.0])
+    record = load_record(tmp_path / 'result.json')
+    assert record.checkpoint.file == 'epoch_2.pth'
+    assert record.checkpoint.sha256 == hashlib.sha256((tmp_path / 'epoch_2.pth').read_bytes()).hexdigest()
+    assert Config.fromfile(tmp_path / record.config_file).train_cfg.max_epochs == 2
+
+
+def test_curve_has_the_mean_training_loss_since_the_last_validation(tmp_path):
+    runner = _run(tmp_path, 4, [10.0, 20.0], val_interval=2)
+    # The loss w1 + w2 + b has the gradient (1, 1, 1): with rate 0.1 each of the 2 steps an epoch takes 0.3 off.
+    start = sum(p.sum().item() for p in runner.model.parameters()) + 8 * 0.3
+    losses = [p.loss for p in load_record(tmp_path / 'result.json').curve]
+    expected = [sum(start - 0.3 * step for step in steps) / 4 for steps in (range(4), range(4, 8))]
+    assert losses == pytest.approx(expected, abs=1e-5)
+
+
 def test_last_epoch_is_evaluated_when_the_interval_leaves_it_out(tmp_path):
     # As after a stop between the last checkpoint and its evaluation.
     _run(tmp_path, 2, [10.0, 20.0])
@@ -154,7 +175,7 @@ def test_no_record_of_an_interrupted_training(tmp_path):
 
 def _backbone(path):
     teacher = dict(type='hgkd_mm.ViTTeacher', weights='weights/vit.safetensors', sha256='a' * 64, layer=9)
-    meta = dict(method='hgkd_mm.HGKD', teacher=teacher, epochs=20, mask_ratio=0.6, seed=1)
+    meta = dict(method='hgkd_mm.HGKD', teacher=teacher, epochs=20, mask_ratio=0.6, seed=1, recipe_sha256='e' * 64)
     torch.save({'state_dict': {'w': torch.ones(1)}, 'meta': meta}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -168,7 +189,10 @@ def test_pretraining_is_read_from_the_loaded_file(tmp_path):
         'teacher_layer': 9,
         'epochs': 20,
         'mask_ratio': 0.6,
+        'images': None,
         'seed': 1,
+        'recipe_sha256': 'e' * 64,
+        'backbone_file': str(tmp_path / 'backbone.pth'),
         'backbone_sha256': sha256,
     }
     path = str(tmp_path / 'backbone.pth')
@@ -188,6 +212,8 @@ def test_tested_checkpoint_remembers_its_pretraining_and_its_epochs(tmp_path):
     (tmp_path / 'backbone.pth').unlink()
     record = _test(tmp_path / 'test', train / 'epoch_2.pth', 19.0)
     assert record.pretraining.backbone_sha256 == sha256
+    assert record.pretraining.backbone_file == '../backbone.pth'  # as seen from the record
+    assert record.checkpoint.file == '../train/epoch_2.pth'
     assert record.protocol.epochs == 2
     assert record.seed == 7  # of the training
     assert record.metrics == {'top1': 19.0}

@@ -1,7 +1,10 @@
 from datetime import datetime, timezone
 from pathlib import Path
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from hgkd_mm.errors import RecordError
 from hgkd_mm.leaderboard.collect import Run, find_runs, make_tables
@@ -28,7 +31,7 @@ def test_gain_is_over_scratch_of_the_same_network_and_protocol(make_record, hgkd
     )
     gains = {(row.method, row.model.backbone): short.gain(row, 'top1') for row in short.rows}
     assert gains == {
-        ('H-GKD', 'ResNet-18'): 15,
+        ('H-GKD', 'ResNet-18'): (15, 1, None),
         ('from scratch', 'ResNet-18'): None,
         ('from scratch', 'ResNet-50'): None,
     }
@@ -43,12 +46,37 @@ def test_tasks_and_data_are_not_mixed(make_record):
         make_record(),
         make_record(dataset=dict(name='Toy', version='1', fold=1)),
     )
-    assert [(table.task, table.dataset.fold) for table in tables] == [
-        ('classification', 0),
-        ('classification', 1),
-        ('detection', 0),
-        ('segmentation', 0),
+    assert [(table.task, table.folds) for table in tables] == [
+        ('classification', [0, 1]),
+        ('detection', [0]),
+        ('segmentation', [0]),
     ]
+
+
+def test_folds_are_runs_of_one_row_and_gains_are_paired_by_fold_and_seed(make_record, hgkd):
+    def data(fold):
+        return dict(name='Toy', version='1', fold=fold, sha256=str(fold) * 64, num_train=100 + fold)
+
+    scratch, ours = {(0, 0): 30.0, (0, 1): 31.0, (1, 0): 20.0, (1, 1): 24.0}, {(0, 0): 33.0, (0, 1): 36.0, (1, 0): 24.0}
+    (table,) = _tables(
+        *(make_record(value, seed=seed, dataset=data(fold)) for (fold, seed), value in scratch.items()),
+        *(make_record(value, seed=seed, dataset=data(fold), pretraining=hgkd) for (fold, seed), value in ours.items()),
+    )
+    row = table.rows[0]
+    assert (row.method, len(row.runs), table.dataset.num_train) == ('H-GKD', 3, None)
+    gain = table.gain(row, 'top1')
+    differences = np.array([3.0, 5.0, 4.0])  # of the three runs both have
+    t = differences.mean() / (differences.std(ddof=1) / 3**0.5)
+    assert gain.value == pytest.approx(4)  # over these pairs: the fourth run of scratch would bias it
+    assert gain.pairs == 3
+    assert gain.p == pytest.approx(2 * stats.t.sf(t, df=2))
+
+
+def test_different_recipes_are_not_averaged_as_seeds(make_record, hgkd):
+    protocol = dict(epochs=10, batch_size=32, resolution=128, recipe='AdamW, cosine')
+    assert len(_tables(*(make_record(protocol=dict(**protocol, sha256=c * 64)) for c in 'ab'))) == 2
+    (table,) = _tables(*(make_record(pretraining=dict(hgkd, recipe_sha256=c * 64)) for c in 'ab'))
+    assert len(table.rows) == 2
 
 
 def test_seeds_are_averaged(make_record, hgkd):
@@ -76,7 +104,8 @@ def test_records_are_found_at_any_depth_and_once(write_record, tmp_path):
     write_record('a/b/c')
     path = write_record('d', seed=1)
     (tmp_path / 'd' / 'other.json').write_text('{}')
-    runs = find_runs([tmp_path, tmp_path / 'd', path])
+    runs, problems = find_runs([tmp_path, tmp_path / 'd', path])
+    assert problems == []
     assert [run.path.relative_to(tmp_path).as_posix() for run in runs] == [
         'a/b/c/result.json',
         'd/result.json',
@@ -84,7 +113,26 @@ def test_records_are_found_at_any_depth_and_once(write_record, tmp_path):
 
 
 def test_no_record_is_an_error(tmp_path):
-    with pytest.raises(RecordError, match='no result.json below'):
+    with pytest.raises(RecordError, match='no sound result.json below'):
         find_runs([tmp_path])
     with pytest.raises(RecordError, match='nowhere: no such folder'):
         find_runs([tmp_path / 'nowhere'])
+
+
+def test_unsound_records_are_named_and_the_rest_is_read(write_record, tmp_path):
+    paths = {name: write_record(name, seed=seed) for seed, name in enumerate(['damaged', 'edited', 'future', 'sound'])}
+    paths['damaged'].write_text(paths['damaged'].read_text()[:-40])
+    paths['edited'].write_text(paths['edited'].read_text().replace('"top1": 40.0', '"top1": 50.0', 1))
+    paths['future'].write_text(paths['future'].read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    copy = tmp_path / 'twice' / 'result.json'
+    copy.parent.mkdir()
+    copy.write_bytes(paths['sound'].read_bytes())
+    runs, problems = find_runs([tmp_path])
+    assert [run.path for run in runs] == [paths['sound']]
+    assert [problem.partition(': ')[::2] for problem in problems] == [
+        (str(paths['damaged']), ANY),
+        (str(paths['edited']), 'was edited after it was written: its content does not fit its content_sha256'),
+        (str(paths['future']), 'schema_version is 3, this hgkd_mm reads 2'),
+        (str(copy), f'the same record as {paths["sound"]}'),
+    ]
+    assert 'damaged: not JSON' in problems[0]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hgkd_mm.errors import RecordError
 from hgkd_mm.leaderboard.record import METRICS, Record, load_record, primary_metric, save_record
+from hgkd_mm.utils import sha256_json
 
 percents = st.floats(0, 100)
 tasks = st.sampled_from(list(METRICS))
@@ -50,7 +51,10 @@ def test_saved_record_reads_back_equal(data, make_record, hgkd, tmp_path):
         (dict(metrics={'top5': 50}), "metrics: no 'top1'"),
         (dict(metrics={'top1': 50, 'mIoU': 3}), 'mIoU'),
         (dict(task='pose'), 'task'),
-        (dict(schema_version=2), 'schema_version'),
+        (dict(schema_version=3), 'schema_version is 3, this hgkd_mm reads 2'),
+        (dict(schema_version=None), 'schema_version'),
+        (dict(unit='fraction'), 'unit'),
+        (dict(checkpoint=dict(file='epoch_3.pth', sha256='short')), 'checkpoint.sha256'),
         (dict(seed='1'), 'seed'),
         (dict(surprise=1), 'surprise'),
         (dict(config_sha256='abc'), 'config_sha256'),
@@ -66,7 +70,7 @@ def test_saved_record_reads_back_equal(data, make_record, hgkd, tmp_path):
 def test_wrong_field_is_named_with_its_file(change, message, make_record, tmp_path):
     path = tmp_path / 'result.json'
     content = {**json.loads(make_record().model_dump_json()), **change}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({**content, 'content_sha256': sha256_json(content)}))
     with pytest.raises(RecordError) as error:
         load_record(path)
     assert message in str(error.value)
@@ -80,6 +84,31 @@ def test_what_is_no_record_is_refused(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(RecordError, match='result.json'):
         load_record(path)
+
+
+@pytest.mark.parametrize('edit', ['metric', 'seal', 'no seal', 'field left out'])
+def test_edited_record_is_refused(edit, make_record, tmp_path):
+    path = tmp_path / 'result.json'
+    save_record(make_record(40.0), path)
+    content = json.loads(path.read_text())
+    if edit == 'metric':
+        content['metrics']['top1'] = 40.1
+    elif edit == 'seal':
+        content['content_sha256'] = '0' * 64
+    elif edit == 'no seal':
+        del content['content_sha256']
+    else:
+        del content['chance']
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match='result.json: was edited after it was written'):
+        load_record(path)
+
+
+def test_reformatted_record_is_still_sound(make_record, tmp_path):
+    path = tmp_path / 'result.json'
+    save_record(make_record(40.0, curve=[1, 2]), path)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert load_record(path) == make_record(40.0, curve=[1, 2])
 
 
 def test_missing_file_is_named(tmp_path):
