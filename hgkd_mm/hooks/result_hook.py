@@ -350,7 +350,7 @@ def _foreign(runner: Runner) -> dict[str, Any] | None:
         return None
     path = Path(runner._load_from)
     found = {'method': f'checkpoint {path.name}'}
-    return {**found, 'backbone_sha256': sha256_file(path)} if path.is_file() else facts
+    return {**found, 'backbone_sha256': sha256_file(path)} if path.is_file() else found
 
 
 def _epochs_done(runner: Runner) -> float:

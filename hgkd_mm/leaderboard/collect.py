@@ -209,7 +209,8 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
             backbone = (pretraining.seed, pretraining.backbone_sha256)
             pretraining = pretraining.model_copy(update=_OF_A_SEED)
         group = groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol]
-        group[record.model, pretraining][(*_key(run), record.dataset.sha256, backbone)] = run
+        once = (*_key(run), record.dataset.sha256, backbone)
+        group[record.model, pretraining][once] = run
 
     tables = []
     for (task, dataset, protocol), group in groups.items():

@@ -16,7 +16,7 @@ from ..errors import RecordError
 from ..utils import atomic_write, sha256_json
 
 #: Version of the schema: another one is refused, for its fields mean something else.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Literal[2] = 2
 
 Task = Literal['classification', 'detection', 'segmentation']
 Count = Annotated[int, Field(ge=0)]

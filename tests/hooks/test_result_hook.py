@@ -281,3 +281,13 @@ def test_missing_primary_metric_names_it():
 def test_wrong_options_are_named(change, message):
     with pytest.raises(ConfigError, match=message):
         ResultHook(**{**HOOK, **change})
+
+
+def test_training_from_a_whole_checkpoint_is_not_called_from_scratch(tmp_path):
+    weights = tmp_path / 'whole.pth'
+    torch.save({'state_dict': _Net().state_dict(), 'meta': {}}, weights)
+    (tmp_path / 'run').mkdir()
+    _run(tmp_path / 'run', 1, [10.0], load_from=str(weights))
+    pretraining = load_record(tmp_path / 'run' / 'result.json').pretraining
+    assert pretraining.method == 'checkpoint whole.pth'
+    assert pretraining.backbone_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
