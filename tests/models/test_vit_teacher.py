@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.models.teachers import ViTTeacher
-from hgkd_mm.models.teachers.vit_teacher import build_vit, resize_images
+from hgkd_mm.models.teachers.build import build_vit
+from hgkd_mm.models.teachers.vit_teacher import resize_images
 from hgkd_mm.registry import MODELS
 from hgkd_mm.utils import sha256_file
 
@@ -217,7 +218,6 @@ def test_missing_and_damaged_files_are_named(weights, tmp_path):
         (dict(img_size=60), r'img_size=60: .*patch_size=8'),
         (dict(channel_order='grb'), r"channel_order='grb'"),
         (dict(amp_dtype='int8'), r"amp_dtype='int8'"),
-        (dict(backbone=None), r'`backbone` is needed'),
     ],
 )
 def test_wrong_arguments_are_named(weights, kwargs, message):
@@ -228,3 +228,8 @@ def test_wrong_arguments_are_named(weights, kwargs, message):
 def test_wrong_input_shape_is_named(weights):
     with pytest.raises(ConfigError, match=r'expected \(B, 3, H, W\), got \(3, 64, 64\)'):
         make(weights)(torch.zeros(3, 64, 64))
+
+
+def test_a_teacher_of_neither_weights_nor_backbone_is_refused():
+    with pytest.raises(ConfigError, match='`weights` is needed, or `backbone` for random ones'):
+        ViTTeacher()

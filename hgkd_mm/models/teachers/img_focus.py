@@ -21,7 +21,9 @@ from torch import Tensor
 
 from ...errors import DataError, DownloadError, WeightsError
 from ...utils import atomic_write, sha256_file
-from .vit_teacher import IMAGENET_MEAN, IMAGENET_STD, build_vit, resize_images
+from .build import build_vit
+from .families import IMAGENET_MEAN, IMAGENET_STD
+from .vit_teacher import resize_images
 
 if TYPE_CHECKING:
     import onnx

