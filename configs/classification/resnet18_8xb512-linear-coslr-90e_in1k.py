@@ -1,6 +1,6 @@
 _base_ = ['../_base_/classification/linear-90e.py', '../_base_/students/resnet18.py']
 
 model = dict(
-    backbone=dict(**_base_.student, frozen_stages=4),
+    backbone=dict(**_base_.student),
     head=dict(in_channels=_base_.stage_channels[-1]),
 )

@@ -3,7 +3,16 @@
 from .config import check_data, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim import AutocastOptimWrapper
+from .sync_batchnorm import DistributedModel
 from .test import test
 from .train import train
 
-__all__ = ['AutocastOptimWrapper', 'LayerDecayOptimWrapperConstructor', 'check_data', 'load_config', 'test', 'train']
+__all__ = [
+    'AutocastOptimWrapper',
+    'DistributedModel',
+    'LayerDecayOptimWrapperConstructor',
+    'check_data',
+    'load_config',
+    'test',
+    'train',
+]

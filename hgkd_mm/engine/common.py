@@ -1,7 +1,6 @@
 """What training and testing share: options, device-dependent defaults, building of the runner."""
 
 import argparse
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -51,6 +49,8 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
     if not torch.cuda.is_available():
         _fit_to_cpus(cfg)
+    if cfg.launcher != 'none':
+        _distribute(cfg)
     for name in _LOADERS:
         loader = cfg.get(name)
         if not loader:
@@ -69,22 +69,19 @@ def _fit_to_cpus(cfg: Config) -> None:
     if wrapper.get('type') == 'AmpOptimWrapper':  # --amp gives bfloat16 on CPUs
         wrapper['type'] = 'OptimWrapper'
         wrapper.pop('loss_scale', None)
-    if cfg.launcher == 'none':
-        return
-    if cfg.get('sync_bn'):
-        print_log(
-            'no GPU: BatchNorm is not synchronised between processes (torch has that for GPUs only)',
-            logger='current',
-            level=logging.WARNING,
+
+
+def _distribute(cfg: Config) -> None:
+    """Let the model's wrapper synchronise BatchNorm: mmengine's conversion knows neither CPUs nor sparse layers."""
+    if cfg.get('model_wrapper_cfg') is None and cfg.get('sync_bn') in (None, 'torch'):
+        cfg.model_wrapper_cfg = dict(
+            type='hgkd_mm.DistributedModel',
+            sync_bn=cfg.get('sync_bn') is not None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
         cfg.sync_bn = None
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-    if not torch.distributed.is_initialized():  # mmengine's own call wants a GPU
+    if not torch.cuda.is_available() and not torch.distributed.is_initialized():  # mmengine's own call wants a GPU
         torch.distributed.init_process_group(backend='gloo')
 
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..models.knn_head import knn_scores
 from ..registry import HOOKS
 from ..transfer import reestimate_batchnorm
 
@@ -32,10 +33,8 @@ def knn_accuracy(
     Returns:
         Percent.
     """
-    similarity = F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T
-    nearest, index = similarity.topk(min(k, len(bank)), dim=1)
-    votes = F.one_hot(bank_labels[index], int(bank_labels.max()) + 1) * (nearest / temperature).exp()[..., None]
-    return 100 * (votes.sum(1).argmax(1) == labels).double().mean().item()
+    votes = knn_scores(queries, bank, bank_labels, int(bank_labels.max()) + 1, k, temperature)
+    return 100 * (votes.argmax(1) == labels).double().mean().item()
 
 
 def linear_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, penalty: float = 0.1) -> float:

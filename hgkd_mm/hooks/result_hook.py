@@ -173,6 +173,12 @@ class ResultHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Start the clock; learn from the checkpoint where its weights came from."""
         self.clock = time.monotonic()
+        if runner.cfg.get('train_cfg') is None and runner.cfg.get('pretrained'):  # only its backbone is evaluated
+            self.provenance = {
+                'pretraining': read_pretraining(runner.cfg),
+                'config_sha256': config_sha256(runner.cfg),
+                'seed': runner.seed,
+            }
         if self.provenance is None and runner._load_from:
             meta = load_checkpoint_file(runner._load_from).get('meta') or {}
             self.provenance = meta.get(META_KEY)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, master_only
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -36,7 +36,7 @@ class StudentExportHook(Hook):
 
     Args:
         filename: Name of the file in the work dir.
-        num_batches: Training batches for the re-estimation; 0 keeps the statistics of training.
+        num_batches: Training batches a process for the re-estimation; 0 keeps the statistics of training.
     """
 
     # After the CheckpointHook: an export that fails must not cost the run.
@@ -61,19 +61,20 @@ class StudentExportHook(Hook):
         """Store the time spent."""
         checkpoint['meta'][SECONDS_KEY] = self.seconds + time.monotonic() - self.clock
 
-    @master_only
     def after_train(self, runner: Runner) -> None:
         """Export the backbone; write the record."""
         seconds = self.seconds + time.monotonic() - self.clock
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = copy.deepcopy(model.backbone)
-        if self.num_batches:
+        if self.num_batches:  # in every process: synchronised layers wait for each other
             batches = (
                 model.data_preprocessor(batch, True)['inputs']
                 for batch in islice(runner.train_dataloader, self.num_batches)
             )
             with torch.no_grad():
                 reestimate_batchnorm(backbone, batches)
+        if not is_main_process():
+            return
         path = Path(runner.work_dir) / self.filename
         meta = describe(
             {

@@ -1,15 +1,19 @@
-"""Every full-scale config runs: full-size model, real layout of the data, one iteration, one evaluation."""
+"""Every full-scale config runs: full-size model, real layout of the data, one iteration, one evaluation.
+
+A config that differs from another in its length alone is not run a second time: it is shown to be the same run.
+"""
 
 import ast
 import json
 import math
+import re
 from pathlib import Path
 
 import mmpretrain.models  # noqa: F401
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
 from hgkd_mm import engine
 from hgkd_mm.engine import load_config
@@ -22,8 +26,17 @@ CONFIGS = sorted(
     for path in ROOT.glob('configs/*/*.py')
     if path.parent.name != '_base_' and 'cutoutscenes' not in path.name
 )
-PRETRAINING = [path for path in CONFIGS if 'pretraining' in path]
-DOWNSTREAM = sorted(set(CONFIGS) - set(PRETRAINING))
+#: Configs that are another one for a longer or shorter time, or on another list of images, by their file name.
+SAME_RUN = {
+    path: twin
+    for path in CONFIGS
+    for pattern, other in ((r'-800e_in1k', '-300e_in1k'), (r'-100e_in1k', '-300e_in1k'), (r'-10pct', '-1pct'))
+    if (twin := re.sub(pattern, other, path)) != path
+}
+RUN = [path for path in CONFIGS if path not in SAME_RUN]
+PRETRAINING = [path for path in RUN if 'pretraining' in path]
+KNN = [path for path in RUN if '-knn_' in path]
+DOWNSTREAM = sorted(set(RUN) - set(PRETRAINING) - set(KNN))
 DATA = {'classification': 'imagenet', 'detection': 'coco', 'segmentation': 'ade'}
 NORMALIZATION = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375], 'channel_order': 'rgb'}
 
@@ -128,6 +141,56 @@ def test_downstream_config_loads_a_backbone_trains_and_evaluates(path, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('path', KNN)
+def test_knn_config_evaluates_a_backbone(path, tmp_path, imagenet):
+    cfg = load_config(path)
+    # random: after one norm of ConvNeXt all features of an untrained one would be alike
+    torch.manual_seed(0)
+    save_backbone(tmp_path / 'backbone.pth', MODELS.build(cfg.student).state_dict(), {'normalization': NORMALIZATION})
+    bank = 'custom_hooks.0.dataloader'
+    options = {'data_root': imagenet, 'test_dataloader.num_workers': 0, f'{bank}.num_workers': 0}
+    options |= shrunk(cfg.test_dataloader.dataset, SMALL['classification'], 'test_dataloader.dataset')
+    options |= shrunk(cfg.custom_hooks[0].dataloader.dataset, SMALL['classification'], f'{bank}.dataset')
+    options = [f'{key}={value}' for key, value in {**options, 'log_level': 'WARNING'}.items()]
+    work_dir = str(tmp_path / 'work')
+    metrics = engine.test([path, str(tmp_path / 'backbone.pth'), '--work-dir', work_dir, '--cfg-options', *options])
+    # the two images of each split are the same: every one is its own nearest neighbour
+    assert metrics['accuracy/top1'] == 100
+    result = json.loads((tmp_path / 'work' / 'result.json').read_text())
+    assert result['metrics']['top1'] == 100 and result['pretraining']['backbone_sha256']
+
+
+#: What may differ between a config and the one it is the same run as.
+LENGTH = {'max_epochs', 'warmup_epochs', 'param_scheduler', 'train_cfg', 'subset'}
+
+
+@pytest.mark.parametrize('path', SAME_RUN)
+def test_config_that_is_not_run_differs_in_length_alone(path):
+    cfg, twin = (load_config(name) for name in (path, SAME_RUN[path]))
+    init_default_scope(cfg.default_scope)
+    cfg, twin = cfg.to_dict(), twin.to_dict()
+    assert cfg['train_cfg'].keys() == twin['train_cfg'].keys()
+    assert [s['type'] for s in cfg['param_scheduler']] == [s['type'] for s in twin['param_scheduler']]
+    for scheduler in cfg['param_scheduler']:
+        kind = PARAM_SCHEDULERS.get(scheduler.pop('type'))
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        if scheduler.pop('convert_to_iter_based', False):
+            kind.build_iter_from_epoch(optimizer, epoch_length=10, **scheduler)
+        else:
+            kind(optimizer, **scheduler)
+    for config in (cfg, twin):
+        for key in LENGTH:
+            config.pop(key, None)
+        config['train_dataloader']['dataset'].pop('ann_file', None)
+        for hook in config['custom_hooks']:
+            if hook['type'] == 'hgkd_mm.ResultHook':
+                del hook['protocol'], hook['dataset']
+        keys = config['optim_wrapper'].get('paramwise_cfg') or {}
+        keys.get('custom_keys', {}).pop('head', None)  # its learning rate
+    assert cfg == twin
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('path', PRETRAINING)
 def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(
     path, tmp_path, imagenet, teacher_weights
@@ -185,5 +248,6 @@ def test_every_variable_of_a_config_is_used(path):
                 (used if isinstance(node.ctx, ast.Load) else assigned).add(node.id)
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == '_base_':
                 used.add(node.attr)
-    unknown = assigned - used - _RUNNER_KEYS - ENGINE_KEYS - {'short'}
+    # a student's stages: not every network over it asks how wide they are
+    unknown = assigned - used - _RUNNER_KEYS - ENGINE_KEYS - {'short', 'stage_channels'}
     assert not unknown, f'{path}: nothing reads {sorted(unknown)}'

@@ -29,11 +29,11 @@ def test_mixed_precision_of_gpus_is_left_out_on_cpus_only(gpu_config, monkeypatc
     assert gpu_config.sync_bn == 'torch'  # one process: without an effect
 
 
-def test_several_processes_on_cpus_get_gloo_and_no_synchronised_batchnorm(gpu_config, monkeypatch):
+def test_several_processes_on_cpus_get_gloo_and_a_wrapper_that_synchronises(gpu_config, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     started = []
     monkeypatch.setattr(torch.distributed, 'init_process_group', lambda backend: started.append(backend))
     prepare(gpu_config, arguments('pytorch'))
     assert started == ['gloo']
     assert gpu_config.sync_bn is None
-    assert gpu_config.model_wrapper_cfg.device_ids is None
+    assert gpu_config.model_wrapper_cfg.type == 'hgkd_mm.DistributedModel' and gpu_config.model_wrapper_cfg.sync_bn

@@ -7,7 +7,7 @@ pretrained_ignore = ['norm0.', 'norm1.', 'norm2.']  # normalise the finer output
 data_root = 'data/imagenet'
 
 model = dict(backbone=dict(_delete_=True))
-train_dataloader = dict(dataset=dict(data_root=data_root))
+train_dataloader = dict(batch_size=256, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 optim_wrapper = dict(constructor='hgkd_mm.LayerDecayOptimWrapperConstructor')

@@ -1,11 +1,12 @@
-# Linear probe: the backbone frozen, LARS on the classifier alone, as mmpretrain evaluates self-supervised ResNets.
+# Linear probe: the backbone frozen and in evaluation mode, LARS on the classifier alone, as mmpretrain evaluates
+# self-supervised ResNets.
 _base_ = 'mmpretrain::byol/benchmarks/resnet50_8xb512-linear-coslr-90e_in1k.py'
 
-custom_imports = dict(imports=['hgkd_mm'], allow_failed_imports=False)
+custom_imports = dict(imports=['hgkd_mm.models', 'hgkd_mm.hooks'], allow_failed_imports=False)
 pretrained = None  # backbone.pth; None probes a random backbone
 data_root = 'data/imagenet'
 
-model = dict(backbone=dict(_delete_=True))
+model = dict(type='hgkd_mm.LinearProbe', backbone=dict(_delete_=True))
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

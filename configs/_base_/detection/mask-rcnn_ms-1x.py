@@ -29,6 +29,7 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{data_root}/annotations/instances_val2017.json')
 test_evaluator = val_evaluator
+auto_scale_lr = dict(enable=True)
 
 custom_hooks = [
     dict(

@@ -20,6 +20,7 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{data_root}/annotations/instances_val2017.json')
 test_evaluator = val_evaluator
+auto_scale_lr = dict(enable=True, base_batch_size=256)
 
 custom_hooks = [
     *_base_.custom_hooks,

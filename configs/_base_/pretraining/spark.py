@@ -1,5 +1,5 @@
-# SparK with its published optimizer (LAMB, weight decay rising from 0.04 to 0.2) on 8 x 512 images. Decoder and pixel
-# head are those of this project, of SparK's width.
+# SparK with its published recipe (pretrain/ of its repository): LAMB, weight decay rising from 0.04 to 0.2, 8 x 512
+# images, larger crops. Decoder and pixel head are those of this project, of SparK's width; mixed precision is ours.
 _base_ = 'in1k.py'
 
 max_epochs = 1600
@@ -12,16 +12,26 @@ model = dict(
     patch_size=_base_.patch_size,
     data_preprocessor=_base_.data_preprocessor,
 )
-train_dataloader = dict(batch_size=512)
+train_pipeline = [
+    {**step, 'crop_ratio_range': (0.67, 1.0)} if step['type'] == 'mmpretrain.RandomResizedCrop' else step
+    for step in _base_.train_pipeline
+]
+train_dataloader = dict(batch_size=512, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(type='mmpretrain.Lamb', lr=3.2e-3, betas=(0.9, 0.95), weight_decay=0.04),
+    # LAMB itself clips the norm of all gradients
+    optimizer=dict(type='mmpretrain.Lamb', lr=3.2e-3, betas=(0.9, 0.95), weight_decay=0.04, max_grad_norm=5.0),
     paramwise_cfg=dict(bias_decay_mult=0.0, flat_decay_mult=0.0, custom_keys=dict(mask_token=dict(decay_mult=0.0))),
-    clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, end=warmup_epochs, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=5e-3, end=warmup_epochs, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=1e-3,
+        begin=warmup_epochs,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
     dict(type='mmpretrain.CosineAnnealingWeightDecay', eta_min=0.2, end=max_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)

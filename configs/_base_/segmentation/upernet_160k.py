@@ -10,6 +10,7 @@ sync_bn = 'torch'
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
+auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 custom_hooks = [
     dict(

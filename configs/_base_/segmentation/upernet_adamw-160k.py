@@ -9,6 +9,7 @@ model = dict(backbone=dict(_delete_=True))
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
+auto_scale_lr = dict(enable=True, base_batch_size=16)
 optim_wrapper = dict(
     constructor='hgkd_mm.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(_delete_=True, layer_decay_rate=0.9),

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/classification/knn.py', '../_base_/students/resnet18.py']
+
+model = dict(backbone=dict(**_base_.student))

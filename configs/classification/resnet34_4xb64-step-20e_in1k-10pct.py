@@ -1,0 +1,6 @@
+_base_ = ['../_base_/classification/semi-10pct-20e.py', '../_base_/students/resnet34.py']
+
+model = dict(
+    backbone=dict(**_base_.student),
+    head=dict(in_channels=_base_.stage_channels[-1]),
+)

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/classification/knn.py', '../_base_/students/resnet34.py']
+
+model = dict(backbone=dict(**_base_.student))
