@@ -47,11 +47,15 @@ class TeacherHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Build the teacher and open the cache."""
-        self.device = next(runner.model.parameters()).device
+        self.open(runner.train_dataloader.dataset, next(runner.model.parameters()).device)
+
+    def open(self, dataset: BaseDataset, device: torch.device | str) -> None:
+        """Build the teacher on ``device``, and open the cache of its tokens for the images of ``dataset``."""
+        self.device = device
         self.teacher = MODELS.build(self.teacher_cfg).to(self.device)
         if self.cache_dir is not None:
-            views = _fixed_views(runner.train_dataloader.dataset)
-            files = [info['img_path'] for info in _infos(runner.train_dataloader.dataset)]
+            views = fixed_views(dataset)
+            files = [info['img_path'] for info in _infos(dataset)]
             source = {
                 'teacher': self.teacher.fingerprint,
                 'images': sha256_json(files),
@@ -65,14 +69,12 @@ class TeacherHook(Hook):
         """Add ``teacher_tokens`` to each data sample of the batch."""
         inputs, samples = data_batch['inputs'], data_batch['data_samples']
         inputs = torch.stack(list(inputs)) if isinstance(inputs, list | tuple) else inputs
-        if self.cache is None:
-            tokens = self.teacher(inputs.to(self.device))
-        else:
-            tokens = self._cached(inputs, _view_ids(samples))
+        tokens = self.teacher(inputs.to(self.device)) if self.cache is None else self.cached(inputs, _view_ids(samples))
         for sample, token in zip(samples, tokens, strict=True):
             sample.set_field(token, 'teacher_tokens', dtype=torch.Tensor)
 
-    def _cached(self, inputs: Tensor, views: Tensor) -> Tensor:
+    def cached(self, inputs: Tensor, views: Tensor) -> Tensor:
+        """Return the tokens of ``views`` ``(B,)`` of ``inputs`` ``(B, 3, H, W)``; the teacher says those not cached."""
         missing = self.cache.missing(views)
         known = (~missing).nonzero().flatten()[:CHECKED_ROWS]
         if not self.checked and len(known):
@@ -88,7 +90,8 @@ def _infos(dataset: BaseDataset) -> list[dict]:
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
-def _fixed_views(dataset: BaseDataset) -> FixedViews:
+def fixed_views(dataset: BaseDataset) -> FixedViews:
+    """Return the one :class:`FixedViews` of a data set's pipeline; none is a :class:`ConfigError`."""
     found = [t for t in dataset.pipeline.transforms if isinstance(t, FixedViews)]
     if len(found) != 1:
         raise ConfigError(

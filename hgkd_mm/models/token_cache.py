@@ -71,6 +71,11 @@ class TokenCache:
         self.tokens[views.numpy()] = tokens.cpu().numpy().astype(np.float16)
         self.filled[views.numpy()] = True
 
+    def flush(self) -> None:
+        """Write to the disk what was stored."""
+        self.tokens.flush()
+        self.filled.flush()
+
     def check(self, views: Tensor, tokens: Tensor, tolerance: float = 2e-2) -> None:
         """Compare freshly computed ``tokens`` with what is stored for ``views``.
 

