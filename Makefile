@@ -14,7 +14,7 @@ RUN := .venv/bin/python
 # several processes on the same cores slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env demo test test-quick lint format docs clean
+.PHONY: help env env-suite demo benchmark test test-quick lint format docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -22,10 +22,17 @@ help:  ## this list
 env:  ## set-up: .venv with the pinned stack, mmcv's operators compiled and proven
 	@$(PYTHON) tools/setup_env.py
 
+env-suite:  ## set-up: .venv-suite with Snakemake, which runs the suites; needs Python 3.11 or newer
+	@$(PYTHON) tools/setup_env.py --suite
+
 demo: env  ## the whole chain on the embedded benchmark: about 25 minutes on 2 cores
 	$(RUN) tools/demo.py
 
+benchmark: env env-suite  ## four ways to start, three tasks, several folds: about an hour on 2 cores
+	$(RUN) tools/benchmark.py cutoutscenes-small
+
 test: env  ## the whole test suite
+	@$(PYTHON) tools/setup_env.py --suite || echo 'tests of whole suites are skipped'
 	$(PYTEST) -m ""
 
 test-quick: env  ## the tests that take less than 5 seconds each
@@ -44,5 +51,5 @@ docs: env  ## check the commands, links and paths in README.md and docs/
 	$(PYTEST) -m "" tests/test_docs.py
 
 clean:  ## remove caches; keeps .venv, data, weights and work_dirs
-	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

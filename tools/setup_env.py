@@ -21,6 +21,7 @@ STAMP = '.hgkd-env'  # inside the environment: the fingerprint of what was insta
 TORCH_CUDA_MAJOR = 12  # the CUDA that PyPI's torch 2.10 is built for
 DISK_NEEDED_GIB = 12
 SUPPORTED = ((3, 10), (3, 12))
+SUITE_PYTHON = (3, 11)  # the oldest that Snakemake 9 runs on
 # Files whose content decides what is installed.
 INPUTS = ('pyproject.toml', 'requirements/*.txt')
 
@@ -105,6 +106,29 @@ def fingerprint(root: Path, cuda: bool) -> str:
         for path in sorted(root.glob(pattern)):
             digest.update(path.name.encode() + b'\0' + path.read_bytes())
     return digest.hexdigest()
+
+
+def install_suite(venv: Path) -> None:
+    """Create the environment of Snakemake, which runs the suites; its pins clash with the training stack."""
+    if sys.version_info[:2] < SUITE_PYTHON:
+        raise SetupError(
+            f'Snakemake needs Python 3.11 or newer, found {sys.version.split()[0]} ({sys.executable}); '
+            'name one with: make env-suite PYTHON=python3.12'
+        )
+    pins = ROOT / 'requirements' / 'suite' / 'lock.txt'
+    wanted = hashlib.sha256(f'{sys.version_info[:2]}'.encode() + pins.read_bytes()).hexdigest()
+    stamp, python = venv / STAMP, venv / 'bin' / 'python'
+    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+        print(f'{venv}: up to date')
+        return
+    print(f'Setting up {venv}', flush=True)
+    subprocess.run([sys.executable, '-m', 'venv', '--clear', str(venv)], check=True)
+    steps = Steps(venv / 'setup.log')
+    pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', '--no-deps']
+    steps.run('Snakemake and its Slurm plug-in', [*pip, '-r', pins])
+    proof = 'import snakemake.cli, snakemake_executor_plugin_slurm'
+    steps.run('proof: both import', [python, '-c', proof])
+    stamp.write_text(wanted)
 
 
 def build_jobs() -> int:
@@ -206,10 +230,16 @@ def install(venv: Path, cuda: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--venv', type=Path, default=ROOT / '.venv', help='folder of the environment')
+    parser.add_argument(
+        '--venv', type=Path, help='folder of the environment (default: .venv, with --suite .venv-suite)'
+    )
     parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
+    parser.add_argument('--suite', action='store_true', help='the environment of Snakemake, which runs the suites')
     args = parser.parse_args()
-    venv = args.venv.absolute()
+    venv = (args.venv or ROOT / ('.venv-suite' if args.suite else '.venv')).absolute()
+    if args.suite:
+        install_suite(venv)
+        return
     cuda, reason = cuda_toolkit()
     wanted, stamp = fingerprint(ROOT, cuda), venv / STAMP
     if stamp.is_file() and stamp.read_text() == wanted and (venv / 'bin' / 'python').exists():

@@ -1,0 +1,114 @@
+import pytest
+
+from hgkd_mm.errors import ConfigError, WeightsError
+from hgkd_mm.suite.plan import make_plan
+from hgkd_mm.suite.spec import load_suite
+
+
+@pytest.fixture
+def expand(tmp_path, write_suite):
+    def expand(change=None):
+        return make_plan(load_suite(write_suite(tmp_path / 'tiny.yaml', change)), 'tiny', tmp_path / 'work')
+
+    return expand
+
+
+def names(plan):
+    return {job.name for job in plan.jobs}
+
+
+def changed(before, after):
+    """Kinds and methods of the jobs that one plan has and the other has not."""
+    return sorted(
+        {job.title.removesuffix('-resnet18-fold0-seed0') for job in after.jobs if job.name not in names(before)}
+    )
+
+
+def test_every_combination_is_there_and_waits_for_what_it_needs(expand):
+    def change(content):
+        content['data']['folds'], content['seeds'] = [0, 1], [0, 1, 2]
+
+    plan = expand(change)
+    counts = {}
+    for index, job in enumerate(plan.jobs):
+        counts[job.kind] = counts.get(job.kind, 0) + 1
+        assert set(job.needs) <= {other.name for other in plan.jobs[:index]}
+    assert counts == {'data': 2, 'tokens': 2, 'pretrain': 6, 'finetune': 24, 'latency': 2, 'leaderboard': 1}
+    by_name = {job.name: job for job in plan.jobs}
+    for job in plan.jobs:
+        if job.kind == 'finetune' and '-hgkd-' in job.name:
+            (before,) = (by_name[need] for need in job.needs if by_name[need].kind == 'pretrain')
+            assert before.title.rpartition('resnet18')[2] == job.title.rpartition('resnet18')[2]  # same fold and seed
+            assert f'pretrained={before.product}' in job.command
+        if job.kind == 'finetune' and '-scratch-' in job.name:
+            assert not any('pretrained' in part for part in job.command)
+
+
+def test_a_plan_does_not_depend_on_where_it_runs(expand, tmp_path, write_suite):
+    suite = load_suite(write_suite(tmp_path / 'tiny.yaml'))
+    assert names(make_plan(suite, 'tiny', 'elsewhere')) == names(expand())
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        (lambda c: c['tasks']['segmentation'].update(epochs=2), {'finetune segmentation-', 'latency segmentation-'}),
+        (lambda c: c['tasks']['segmentation'].update(options={'lr': 1e-4}), {'finetune segmentation-', 'latency seg'}),
+        (
+            lambda c: c['pretraining']['hgkd'].update(options={'mask_ratio': 0.5}),
+            {'pretrain hgkd', 'finetune cl', 'fin'},
+        ),
+        (lambda c: c['pretraining']['hgkd'].update(seconds_per_image=9.0), set()),
+        (lambda c: c['latency'].update(runs=7), {'latency'}),
+    ],
+    ids=['budget', 'option', 'pretraining', 'estimate', 'latency'],
+)
+def test_a_change_renames_exactly_the_jobs_that_depend_on_it(expand, change, expected):
+    before = expand()
+    found = changed(before, expand(change))
+    assert all(any(name.startswith(part) for part in expected) for name in found)
+    assert all(any(name.startswith(part) for name in found) for part in expected)
+    if 'pretrain hgkd' in expected:
+        assert not any('scratch' in name for name in found) and not any(name.startswith('tokens') for name in found)
+
+
+def test_other_pictures_or_another_teacher_change_what_is_made_of_them(expand, pictures, teacher):
+    before = expand()
+    extra = pictures / 'cutouts/bird/bird9.png'
+    extra.write_bytes((pictures / 'cutouts/bird/bird0.png').read_bytes())
+    try:
+        assert not {n for n in names(before) & names(expand()) if not n.startswith('leaderboard')}
+    finally:
+        extra.unlink()
+    original = teacher.read_bytes()
+    teacher.write_bytes(original + b'x')
+    try:
+        found = changed(before, expand())
+    finally:
+        teacher.write_bytes(original)
+    assert {name.split()[0] for name in found} == {'tokens', 'pretrain', 'finetune'}
+    assert not any('scratch' in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'message'),
+    [
+        (
+            lambda c: c['tasks']['segmentation'].update(config='configs/no.py'),
+            ConfigError,
+            'configs/no.py does not exist',
+        ),
+        (lambda c: c['tasks']['segmentation'].update(config='configs/{model}.py'), ConfigError, r'only \{student\}'),
+        (
+            lambda c: c['tasks']['segmentation'].update(options={'widht': 1}),
+            ConfigError,
+            "no 'widht'; did you mean width",
+        ),
+        (lambda c: c['teachers']['random'].update(weights='no.safetensors'), WeightsError, 'no.safetensors does not'),
+        (lambda c: c['teachers'].update(random={'convert': 'img'}), ConfigError, 'teachers.random.convert'),
+        (lambda c: c['data'].update(source='nowhere'), ConfigError, 'nowhere does not exist'),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_does(expand, change, error, message):
+    with pytest.raises(error, match=message):
+        expand(change)

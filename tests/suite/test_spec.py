@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.suite.spec import Training, find_suite, load_suite
+
+SUITES = sorted(Path(__file__).parents[2].glob('configs/suites/*.yaml'))
+TRAINING = {'config': 'a.py', 'epochs': 1}
+GOOD = {
+    'students': {'resnet18': {}},
+    'teachers': {'vit': {'weights': 'vit.safetensors'}},
+    'pretraining': {'scratch': None, 'hgkd': {**TRAINING, 'teachers': ['vit']}},
+    'tasks': {'classification': TRAINING},
+}
+
+
+def load(tmp_path, **changes):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return load_suite(path)
+
+
+@pytest.mark.parametrize('path', SUITES, ids=lambda path: path.stem)
+def test_shipped_suites_are_valid_and_found_by_name(path):
+    assert load_suite(path) == load_suite(path.stem)
+
+
+def test_the_small_suite_compares_four_starts_on_three_tasks():
+    suite = load_suite('cutoutscenes-small')
+    assert set(suite.pretraining) == {'scratch', 'spark', 'dense', 'hgkd'} and suite.pretraining['scratch'] is None
+    assert set(suite.tasks) == {'classification', 'detection', 'segmentation'}
+    assert len(suite.data.folds) * len(suite.seeds) >= 2
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'task': {}}, 'task: unknown key; did you mean tasks?'),
+        ({'tasks': {'a': {**TRAINING, 'epoch': 2}}}, r'tasks.a.epoch: unknown key; did you mean epochs\?'),
+        ({'tasks': {'a': {'config': 'a.py'}}}, 'tasks.a: give the budget either as epochs or as images'),
+        ({'tasks': {'a': {**TRAINING, 'images': 5}}}, 'either as epochs or as images'),
+        ({'tasks': {'a': {**TRAINING, 'epochs': 'many'}}}, "tasks.a.epochs: .*integer.*found 'many'"),
+        ({'tasks': {'../a': TRAINING}}, r'tasks.\.\./a: .*pattern'),
+        ({'tasks': {}}, 'tasks: .*at least 1'),
+        ({'teachers': {}}, r"pretraining.hgkd.teachers: 'vit' not among \[\]"),
+        ({'teachers': {'vit': {}}}, 'teachers.vit: give either convert or weights'),
+        ({'seeds': [0, 0]}, 'seeds: .* twice'),
+        ({'data': {'folds': [-1]}}, 'data.folds.0: .*greater than or equal to 0'),
+        ({'data': {'size': 0}}, 'data.size: .*greater than 0'),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load(tmp_path, **changes)
+    assert 'mine.yaml' in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['tasks: [', '- a\n- b', ''])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    (tmp_path / 'mine.yaml').write_text(text)
+    with pytest.raises(ConfigError, match='mine.yaml'):
+        load_suite(tmp_path / 'mine.yaml')
+
+
+def test_a_missing_suite_names_those_that_there_are():
+    with pytest.raises(ConfigError, match=r'nothing does not exist; there are cutoutscenes-small'):
+        find_suite('nothing')
+
+
+@pytest.mark.parametrize(('images', 'epochs'), [(1000, 1), (2400, 2), (2600, 3), (10, 1)])
+def test_a_budget_of_images_is_rounded_to_epochs(images, epochs):
+    assert Training(config='a.py', images=images).epochs_of(1000) == epochs
