@@ -33,10 +33,12 @@ def test_wheel_ships_configs_and_tools_and_its_configs_can_be_inherited(tmp_path
     (wheel,) = tmp_path.glob('*.whl')
 
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    for folder, pattern in (('configs', '**/*.py'), ('tools', '*.sh'), ('tools', '*.py')):
+    for folder, pattern in (('configs', '**/*.py'), ('configs', '**/*.yaml'), ('tools', '*.sh'), ('tools', '*.py')):
         for path in (ROOT / folder).glob(pattern):
             assert f'hgkd_mm/.mim/{path.relative_to(ROOT)}' in shipped
     assert 'hgkd_mm/.mim/model-index.yml' in shipped
+    assert 'hgkd_mm/suite/Snakefile' in shipped
+    assert 'hgkd_mm/suite/plugins/snakemake_logger_plugin_hgkd/__init__.py' in shipped
 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)

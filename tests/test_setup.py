@@ -43,6 +43,13 @@ def test_every_package_is_pinned_exactly_once(version):
     assert 'opencv-python' in names and 'opencv-python-headless' not in names
 
 
+@pytest.mark.parametrize('version', ['3.11', '3.12'])
+def test_the_suites_engine_is_pinned_exactly_and_apart(version):
+    pins = _pins('suite/lock.txt', version)
+    assert {'snakemake', 'snakemake-executor-plugin-slurm'} <= {pin.name for pin in pins}
+    assert all(re.fullmatch(r'==[\w.]+', str(pin.specifier)) for pin in pins)
+
+
 @pytest.mark.parametrize('change', ['requirements/lock.txt', 'pyproject.toml'])
 def test_fingerprint_follows_the_requirements(change, setup_env, tmp_path):
     (tmp_path / 'requirements').mkdir()

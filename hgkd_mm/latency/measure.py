@@ -14,9 +14,9 @@ import onnxruntime
 
 from ..engine.common import latest_checkpoint
 from ..errors import ConfigError, WeightsError
+from ..leaderboard.facts import backbone_name, processor
 from ..leaderboard.record import load_record
-from ..speed.report import machine
-from ..transfer.export import backbone_name, fingerprint
+from ..transfer.export import fingerprint
 from ..transfer.formats import Backbone, write_onnx
 from .record import Latency, Timing, load_latency, save_latency
 
@@ -86,7 +86,7 @@ def measure_latency(
     if runs < 1 or not threads or min(threads) < 1:
         raise ConfigError(f'runs={runs}, threads={threads}: expected numbers of at least 1')
     backbone = Backbone(source.weights)
-    device = device or f'CPU {machine()["cpu"]}'
+    device = device or processor()
     known = load_latency(source.out) if source.out.exists() else None
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder, 'backbone.onnx')

@@ -4,16 +4,12 @@ It is one JSON file, ``latency.json``, beside the ``result.json`` of the run who
 the architecture and not on the weights, so a leaderboard gives it to every row with the same :attr:`Latency.key`.
 """
 
-import json
 import os
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ..errors import RecordError
-from ..leaderboard.record import Count, Sha256, explain
-from ..utils import atomic_write, sha256_json
+from ..leaderboard.record import Count, Sha256, load_sealed, save_record
 
 #: Version of the schema: another one is refused, for its fields mean something else.
 LATENCY_VERSION: Literal[1] = 1
@@ -78,36 +74,10 @@ class Latency(_Part):
 
 
 def load_latency(path: str | os.PathLike) -> Latency:
-    """Read and check one ``latency.json``.
-
-    Raises:
-        RecordError: The file is missing, not JSON, of another version, was edited, or a field is wrong; names file and
-            field.
-    """
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise RecordError(f'{path}: cannot be read: {error.strerror}') from None
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f'{path}: not JSON: {error}') from None
-    if not isinstance(content, dict):
-        raise RecordError(f'{path}: not a latency record: expected an object, found {type(content).__name__}')
-    version = content.get('schema_version')
-    if version != LATENCY_VERSION:
-        raise RecordError(f'{path}: schema_version is {version!r}, this hgkd_mm reads {LATENCY_VERSION}')
-    seal = content.pop('content_sha256', None)
-    try:
-        latency = Latency.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise RecordError(f'{path}: {explain(error)}') from None
-    if seal != sha256_json(content):
-        raise RecordError(f'{path}: was edited after it was written: its content does not fit its content_sha256')
-    return latency
+    """Read and check one ``latency.json``, see :func:`~hgkd_mm.leaderboard.record.load_sealed`."""
+    return load_sealed(path, Latency)[0]
 
 
 def save_latency(latency: Latency, path: str | os.PathLike) -> None:
     """Write a latency record and its seal; the file appears whole or not at all."""
-    content = json.loads(latency.model_dump_json())
-    content['content_sha256'] = sha256_json(content)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+    save_record(latency, path)

@@ -80,6 +80,11 @@ def device() -> str:
     """Name the GPU, or else the CPU."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    return processor()
+
+
+def processor() -> str:
+    """Name the CPU."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]

@@ -235,7 +235,7 @@ class PretrainingRecord(_Part):
     created: AwareDatetime
 
 
-AnyRecord = TypeVar('AnyRecord', Record, PretrainingRecord)
+AnyRecord = TypeVar('AnyRecord', bound=BaseModel)
 
 
 def load_record(path: str | os.PathLike) -> Record:
@@ -266,8 +266,9 @@ def load_sealed(path: str | os.PathLike, kind: type[AnyRecord]) -> tuple[AnyReco
     if not isinstance(content, dict):
         raise RecordError(f'{path}: not a record: expected an object, found {type(content).__name__}')
     version = content.get('schema_version')
-    if version != SCHEMA_VERSION:
-        raise RecordError(f'{path}: schema_version is {version!r}, this hgkd_mm reads {SCHEMA_VERSION}')
+    known = kind.model_fields['schema_version'].default
+    if version != known:
+        raise RecordError(f'{path}: schema_version is {version!r}, this hgkd_mm reads {known}')
     seal = content.pop('content_sha256', None)
     try:
         record = kind.model_validate_json(json.dumps(content))
@@ -278,7 +279,7 @@ def load_sealed(path: str | os.PathLike, kind: type[AnyRecord]) -> tuple[AnyReco
     return record, seal
 
 
-def save_record(record: Record | PretrainingRecord, path: str | os.PathLike) -> None:
+def save_record(record: BaseModel, path: str | os.PathLike) -> None:
     """Write a record and its seal; the file appears whole or not at all."""
     content = json.loads(record.model_dump_json())
     content['content_sha256'] = sha256_json(content)

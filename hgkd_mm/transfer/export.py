@@ -121,20 +121,6 @@ def describe(meta: Mapping[str, Any]) -> dict:
     }
 
 
-def backbone_name(config: Mapping[str, Any]) -> str:
-    """Name a backbone as people do: ``ResNet-18 (width 32)``.
-
-    Args:
-        config: The backbone's config.
-    """
-    name = str(config.get('type')).rpartition('.')[2]
-    variant = config.get('depth') or config.get('arch')
-    if isinstance(variant, str | int):
-        name += f'-{variant}'
-    width = config.get('base_channels')
-    return name + (f' (width {width})' if width and width != 64 else '')  # 64 is the published width
-
-
 def _find(node: Any, key: str) -> Any:
     """Return the first value named ``key`` in nested dicts and lists."""
     if isinstance(node, dict) and key in node:
