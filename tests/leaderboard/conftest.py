@@ -2,7 +2,16 @@ from datetime import datetime, timezone
 
 import pytest
 
-from hgkd_mm.leaderboard.record import METRICS, Record, primary_metric, save_record
+from hgkd_mm.leaderboard.record import (
+    METRICS,
+    Code,
+    Cost,
+    Pretraining,
+    PretrainingRecord,
+    Record,
+    primary_metric,
+    save_record,
+)
 
 HGKD = dict(
     method='HGKD',
@@ -51,6 +60,28 @@ def write_record(tmp_path):
     def write(name, *args, **kwargs):
         path = tmp_path / name / 'result.json'
         save_record(_record(*args, **kwargs), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_pretraining(tmp_path):
+    """Factory of pretraining records in ``tmp_path``, with curves."""
+
+    def write(name, pretraining, **curves):
+        record = PretrainingRecord(
+            backbone='ResNet-18',
+            pretraining=Pretraining(**pretraining),
+            curves=curves,
+            cost=Cost(wall_time_s=600.0, images_per_s=100.0, device='CPU', threads=2),
+            code=Code(version='0.1.0'),
+            config_sha256='c' * 64,
+            environment={'python': '3.11.7'},
+            created=datetime(2026, 1, 2, tzinfo=timezone.utc),
+        )
+        path = tmp_path / name / 'pretraining.json'
+        save_record(record, path)
         return path
 
     return write

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from hgkd_mm.errors import RecordError
+from hgkd_mm.latency.record import Latency, Timing, save_latency
 from hgkd_mm.leaderboard.collect import Run, find_runs, make_tables
 
 
@@ -104,8 +105,9 @@ def test_records_are_found_at_any_depth_and_once(write_record, tmp_path):
     write_record('a/b/c')
     path = write_record('d', seed=1)
     (tmp_path / 'd' / 'other.json').write_text('{}')
-    runs, problems = find_runs([tmp_path, tmp_path / 'd', path])
-    assert problems == []
+    found = find_runs([tmp_path, tmp_path / 'd', path])
+    runs = found.runs
+    assert found.problems == []
     assert [run.path.relative_to(tmp_path).as_posix() for run in runs] == [
         'a/b/c/result.json',
         'd/result.json',
@@ -127,7 +129,8 @@ def test_unsound_records_are_named_and_the_rest_is_read(write_record, tmp_path):
     copy = tmp_path / 'twice' / 'result.json'
     copy.parent.mkdir()
     copy.write_bytes(paths['sound'].read_bytes())
-    runs, problems = find_runs([tmp_path])
+    found = find_runs([tmp_path])
+    runs, problems = found.runs, found.problems
     assert [run.path for run in runs] == [paths['sound']]
     assert [problem.partition(': ')[::2] for problem in problems] == [
         (str(paths['damaged']), ANY),
@@ -136,3 +139,52 @@ def test_unsound_records_are_named_and_the_rest_is_read(write_record, tmp_path):
         (str(copy), f'the same record as {paths["sound"]}'),
     ]
     assert 'damaged: not JSON' in problems[0]
+
+
+def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd):
+    spark = [
+        make_record(value, pretraining=dict(method='SparK', epochs=epochs)) for value, epochs in ((50, 5.0), (31, 20.0))
+    ]
+    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, epochs=20.0)), *spark)
+    row = next(row for row in table.rows if row.method == 'H-GKD')
+    assert table.gain(row, 'top1', 'SparK').value == 9
+    assert table.gain(row, 'top1') is None
+    assert table.twin(table.rows[0], 'SparK') is None
+
+
+def test_latency_joins_rows_of_the_same_backbone_and_resolution(write_record, make_record, tmp_path):
+    def timed(name, resolution, *devices):
+        timings = [
+            Timing(
+                device=device, threads=1, runtime='ONNX Runtime', provider='CPUExecutionProvider', median_ms=ms,
+                p90_ms=ms, runs=10, created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+            )
+            for device, ms in devices
+        ]  # fmt: skip
+        latency = Latency(
+            backbone='ResNet-18', backbone_params=11_000_000, resolution=resolution, weights_sha256='a' * 64,
+            onnx_mib=1.0, max_difference=0.0, timings=timings,
+        )  # fmt: skip
+        save_latency(latency, tmp_path / name / 'latency.json')
+
+    model = dict(name='ImageClassifier', backbone='ResNet-18', params=11_500_000, backbone_params=11_000_000)
+    write_record('a', model=model)
+    write_record('b', model=dict(model, backbone_params=12_000_000), seed=1)
+    timed('a', 128, ('laptop', 3.0))
+    timed('other', 128, ('phone', 9.0))
+    timed('large', 224, ('laptop', 12.0))
+    found = find_runs([tmp_path])
+    (table,) = make_tables(found.runs)
+    by_params = {row.model.backbone_params: found.latency(row) for row in table.rows}
+    assert [(t.device, t.median_ms) for t in by_params[11_000_000]] == [('laptop', 3.0), ('phone', 9.0)]
+    assert by_params[12_000_000] == []
+
+
+def test_pretraining_runs_are_found_by_their_backbone(write_record, write_pretraining, hgkd, tmp_path):
+    write_record('fine-tuned', pretraining=hgkd)
+    path = write_pretraining('pretrained', hgkd, loss=[(1.0, 0.5)])
+    edited = write_pretraining('edited', dict(hgkd, backbone_sha256='d' * 64))
+    edited.write_text(edited.read_text().replace('"epochs": 20.0', '"epochs": 30.0'))
+    found = find_runs([tmp_path])
+    assert {sha: file for sha, (file, _) in found.pretrainings.items()} == {hgkd['backbone_sha256']: path}
+    assert 'edited/pretraining.json: was edited' in found.problems[0]

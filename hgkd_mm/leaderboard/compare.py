@@ -1,0 +1,146 @@
+"""Say which of two backbones is better where, and by how much."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtrit
+
+from ..errors import RecordError
+from .collect import Found, Gain, Row, Table, paired_gain
+from .names import data_name, label, markdown_table, number, protocol_name, row_name
+from .record import primary_metric
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of one table, on its primary metric; ``low`` and ``high`` bound A - B at 95 %, if known."""
+
+    table: Table
+    a: Row
+    b: Row
+    gain: Gain
+    low: float | None
+    high: float | None
+
+
+def select(found_rows: Iterable[tuple[Table, Row]], query: str) -> list[tuple[Table, Row]]:
+    """Find the rows that a query means.
+
+    Args:
+        found_rows: Tables and their rows.
+        query: Words which all occur in the row's name (``'h-gkd resnet-18'``), or how a backbone's SHA-256 begins.
+
+    Raises:
+        RecordError: None fits, or several rows of one table do.
+    """
+    words = query.lower().split()
+    rows = list(found_rows)
+    chosen = [(t, r) for t, r in rows if words and all(word in row_name(r).lower() for word in words)]
+    if not chosen:
+        chosen = [
+            (t, r) for t, r in rows if any(sha.startswith(query.lower()) for sha in _hashes(r)) and len(query) > 5
+        ]
+    names = sorted({row_name(row) for _, row in rows})
+    if not chosen:
+        raise RecordError(f'no row is called {query!r}; there are: {"; ".join(names)}')
+    # A row called exactly so wins over those that merely contain the words.
+    exact = [(t, r) for t, r in chosen if row_name(r).lower() == query.lower()]
+    chosen = exact or chosen
+    several = {row_name(r) for _, r in chosen}
+    if len(several) > 1:
+        raise RecordError(f'{query!r} fits several rows: {"; ".join(sorted(several))}; say more')
+    return chosen
+
+
+def _hashes(row: Row) -> list[str]:
+    return [run.record.pretraining.backbone_sha256 or '' for run in row.runs if run.record.pretraining]
+
+
+def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
+    """Compare two backbones under every protocol that both were measured with.
+
+    Args:
+        tables: All tables.
+        a: Query for one, see :func:`select`.
+        b: Query for the other.
+
+    Raises:
+        RecordError: A query fits no row or several, or the two have no protocol in common.
+    """
+    rows = [(table, row) for table in tables for row in table.rows]
+    ours, theirs = select(rows, a), select(rows, b)
+    found = []
+    for table, row in ours:
+        for other_table, other in theirs:
+            if table is other_table and row is not other and row.model.name == other.model.name:
+                gain = paired_gain(row, other, primary_metric(table.task))
+                if gain is not None:
+                    found.append(Comparison(table, row, other, gain, *_interval(row, other)))
+    if not found:
+        raise RecordError(f'{a!r} and {b!r} were never measured on the same data under the same protocol')
+    return found
+
+
+def _interval(a: Row, b: Row) -> tuple[float | None, float | None]:
+    """Bound the mean difference at 95 %, by Student's t over the pairs."""
+    metric = primary_metric(a.runs[0].record.task)
+    mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (a, b))
+    differences = [mine[key] - other[key] for key in mine.keys() & other.keys()]
+    n = len(differences)
+    if n < 2:
+        return None, None
+    mean = sum(differences) / n
+    error = (sum((d - mean) ** 2 for d in differences) / (n - 1) / n) ** 0.5
+    margin = float(stdtrit(n - 1, 0.975)) * error
+    return mean - margin, mean + margin
+
+
+def describe(found: Sequence[Comparison], latencies: Found) -> str:
+    """Write a comparison for people: a table, and a sentence on each task."""
+    a, b = row_name(found[0].a), row_name(found[0].b)
+    lines, sentences = [], []
+    for one in found:
+        metric = primary_metric(one.table.task)
+        interval = f'{one.low:+.1f} to {one.high:+.1f}' if one.low is not None and one.high is not None else 'unknown'
+        p = f'{one.gain.p:.2g}' if one.gain.p is not None else 'unknown'
+        lines.append(
+            [one.table.task, f'{data_name(one.table)}, {protocol_name(one.table)}', label(one.table, metric)]
+            + [number(one.a, metric), number(one.b, metric), f'{one.gain.value:+.1f}', interval, p, str(one.gain.pairs)]
+        )
+        sentences.append(_sentence(one))
+    head = ['Task', 'Data and protocol', 'Metric', 'A', 'B', 'A - B', '95 % interval', 'p', 'Pairs']
+    cost = _cost(found[0], latencies)
+    return f'A: {a}\nB: {b}\n\n{markdown_table(head, lines)}\n' + '\n'.join([*sentences, *cost]) + '\n'
+
+
+def _sentence(one: Comparison) -> str:
+    where, gain = f'{one.table.task.capitalize()} ({one.table.dataset.name})', one.gain
+    if gain.value == 0:
+        return f'{where}: A and B are equal.'
+    better = 'A' if gain.value > 0 else 'B'
+    by = f'{where}: {better} is better by {abs(gain.value):.1f} points'
+    if one.low is None or one.high is None:
+        runs = (
+            'one pair of runs' if gain.pairs == 1 else 'no runs that share fold and seed' if not gain.pairs else 'runs'
+        )
+        return f'{by}, but from {runs} nobody can tell chance from effect: run more seeds or folds.'
+    certain = one.low > 0 or one.high < 0
+    doubt = 'more than chance explains at the 5 % level' if certain else 'which chance may explain'
+    return f'{by} (95 % interval of A - B: {one.low:+.1f} to {one.high:+.1f}, {gain.pairs} pairs), {doubt}.'
+
+
+def _cost(one: Comparison, latencies: Found) -> list[str]:
+    a, b = one.a.model, one.b.model
+    if a == b:
+        return ['Both are the same network: parameters, multiply-accumulates and latency are equal.']
+    lines = [f'Parameters: A {a.params / 1e6:.2f} M, B {b.params / 1e6:.2f} M.']
+    if a.backbone_gmacs and b.backbone_gmacs:
+        lines.append(f'Multiply-accumulates of the backbone: A {a.backbone_gmacs:.2f} G, B {b.backbone_gmacs:.2f} G.')
+    theirs = {timing.place: timing for timing in latencies.latency(one.b)}
+    for timing in latencies.latency(one.a):
+        if other := theirs.get(timing.place):
+            lines.append(
+                f'Latency on {timing.device}, {timing.threads} threads: A {timing.median_ms:.2f} ms, '
+                f'B {other.median_ms:.2f} ms.'
+            )
+    return lines

@@ -1,0 +1,123 @@
+"""How rows, protocols and numbers are written for people."""
+
+import html
+import re
+from collections.abc import Iterable
+
+from .collect import Gain, Row, Table
+from .record import METRICS
+
+
+def data_name(table: Table) -> str:
+    """Name the data set with its version and fold."""
+    data = table.dataset
+    version = f' {data.version}' if data.version else ''
+    folds = ', '.join(map(str, table.folds))
+    return data.name + version + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
+
+
+def teacher_name(row: Row) -> str:
+    """Name the teacher and the layer its tokens come from; empty without a teacher."""
+    pre = row.pretraining
+    if pre is None or not pre.teacher:
+        return ''
+    return pre.teacher + (f' layer {pre.teacher_layer}' if pre.teacher_layer else '')
+
+
+def start_name(row: Row) -> str:
+    """Say what the backbone's weights come from."""
+    teacher = teacher_name(row)
+    return f'{row.method} ({teacher})' if teacher else row.method
+
+
+def row_name(row: Row) -> str:
+    """Name a row in one line: backbone, start and pretraining."""
+    budget = pretraining_budget(row)
+    return f'{row.model.backbone}, {start_name(row)}' + (f', {budget}' if budget else '')
+
+
+def pretraining_budget(row: Row) -> str:
+    """Say how long and how masked pretraining was; empty when there was none."""
+    pre = row.pretraining
+    if pre is None:
+        return ''
+    parts = [epochs(pre.epochs)] if pre.epochs is not None else []
+    if pre.mask_ratio is not None:
+        parts.append(f'{100 * pre.mask_ratio:g} % masked')
+    return ', '.join(parts)
+
+
+def protocol_name(table: Table) -> str:
+    """Name a protocol in short: epochs, resolution, recipe, and the hash of the rest."""
+    p = table.protocol
+    rest = f' [{p.sha256[:6]}]' if p.sha256 else ''
+    return f'{epochs(p.epochs)}, {p.resolution} px, {p.recipe}{rest}'
+
+
+def protocol_facts(table: Table) -> list[tuple[str, str]]:
+    """List everything that is equal for all rows of a table."""
+    p, budget = table.protocol, table.rows[0].runs[0].record.budget
+    facts = [('Fine-tuning', epochs(p.epochs))]
+    if budget.finetuning_images:
+        facts.append(('Images seen', f'{budget.finetuning_images:,}'))
+    facts += [
+        ('Batch', str(p.batch_size)),
+        ('Resolution', f'{p.resolution} px'),
+        ('Recipe', p.recipe),
+    ]
+    if p.optimizer:
+        facts.append(('Optimizer', f'{p.optimizer}{f", lr {p.lr:g}" if p.lr else ""}'))
+    for label, value in (
+        ('Schedule', p.schedule),
+        ('Augmentation', p.augmentation),
+        ('Precision', p.precision),
+    ):
+        if value:
+            facts.append((label, value))
+    if table.chance is not None:
+        facts.append(('Chance', f'{table.chance:.1f} %'))
+    return facts
+
+
+def epochs(number: float) -> str:
+    """Write a number of epochs."""
+    return f'{number:g} epoch' + ('' if number == 1 else 's')
+
+
+def label(table: Table, metric: str) -> str:
+    """Name a metric with its unit."""
+    return METRICS[table.task][metric].label
+
+
+def number(row: Row, metric: str) -> str:
+    """Write mean and standard deviation."""
+    std = row.std(metric)
+    return f'{row.mean(metric):.1f}' + (f' ± {std:.1f}' if std is not None else '')
+
+
+def gain_text(gain: Gain | None) -> str:
+    """Write a gain with its p-value; empty when there is none."""
+    if gain is None:
+        return ''
+    return f'{gain.value:+.1f}' + (f' (p={gain.p:.2g})' if gain.p is not None else '')
+
+
+def rounded(value: float | None) -> float | None:
+    """Round for files that programs read."""
+    return None if value is None else round(value, 4)
+
+
+def slug(text: str) -> str:
+    """Turn a name into letters, digits and dashes."""
+    return re.sub(r'[^a-z0-9.]+', '-', text.lower()).strip('-')
+
+
+def cell(text: str) -> str:
+    """Escape a Markdown table cell."""
+    return html.escape(' '.join(text.split()), quote=False).replace('|', '\\|')
+
+
+def markdown_table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Render a Markdown table; cells are escaped."""
+    lines = [head, ['---'] * len(head), *([cell(text) for text in row] for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
