@@ -2,7 +2,13 @@
 
 
 class HGKDError(Exception):
-    """Base of all errors raised on purpose by this project."""
+    """Base of all errors raised on purpose by this project.
+
+    Attributes:
+        exit_code: What a command ends with that stops by it; docs/reliability.md lists them.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(HGKDError):
@@ -31,3 +37,27 @@ class MaskError(HGKDError):
 
 class UnsupportedLayerError(HGKDError):
     """A layer cannot be made sparse exactly."""
+
+
+class NumericsError(HGKDError):
+    """A loss or gradient is not finite, the student collapsed, or the teacher says nothing."""
+
+    exit_code = 70  # EX_SOFTWARE
+
+
+class ProcessError(HGKDError):
+    """Another process of the run is gone: a rank, or one that loads data."""
+
+    exit_code = 71  # EX_OSERR
+
+
+class StorageError(HGKDError):
+    """Something could not be written: no space, no permission, a broken disk."""
+
+    exit_code = 74  # EX_IOERR
+
+
+class PreemptedError(HGKDError):
+    """The run was asked to stop by a signal; it saved and can go on with ``--resume``."""
+
+    exit_code = 75  # EX_TEMPFAIL

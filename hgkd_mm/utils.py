@@ -34,8 +34,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         with open(temporary, 'rb') as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, where the file system knows how."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256_file(path: str | os.PathLike) -> str:
@@ -78,7 +89,7 @@ def write_block(document: Path, name: str, body: str) -> None:
 
 
 def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
-    """Show the project's typed errors as one line and exit with status 2."""
+    """Show the project's typed errors as one line and exit with the error's code, 2 for wrong input."""
 
     @functools.wraps(main)
     def wrapper() -> None:
@@ -86,6 +97,6 @@ def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
             main()
         except HGKDError as error:
             print(f'error: {error}', file=sys.stderr)
-            sys.exit(2)
+            sys.exit(error.exit_code)
 
     return wrapper

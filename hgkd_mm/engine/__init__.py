@@ -2,7 +2,9 @@
 
 from .config import check_data, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
+from .loops import ExactEpochLoop, ExactIterLoop
 from .optim import AutocastOptimWrapper
+from .runner import SafeRunner
 from .sync_batchnorm import DistributedModel
 from .test import test
 from .train import train
@@ -10,7 +12,10 @@ from .train import train
 __all__ = [
     'AutocastOptimWrapper',
     'DistributedModel',
+    'ExactEpochLoop',
+    'ExactIterLoop',
     'LayerDecayOptimWrapperConstructor',
+    'SafeRunner',
     'check_data',
     'load_config',
     'test',

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from ..errors import ConfigError, HGKDError
+from ..errors import ConfigError, HGKDError, ProcessError, StorageError
+from .runner import STORAGE_ERRORS, SafeRunner
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -99,15 +101,31 @@ def build_errors(config: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def run_errors(work_dir: str) -> Iterator[None]:
+    """Turn what a full disk or a lost process does to a run into typed errors that say how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ConnectionError) or error.errno not in STORAGE_ERRORS:
+            raise
+        raise StorageError(f'{work_dir}: cannot be written: {error}. Make room, then go on with --resume') from error
+    except RuntimeError as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else ''
+        if 'DataLoader worker' in text:
+            raise ProcessError(
+                f'{work_dir}: a process that loads data is gone: {text} Often the memory was full: use a smaller '
+                'num_workers or batch_size, then go on with --resume'
+            ) from error
+        if get_world_size() > 1 and re.search(r'[Cc]onnection|NCCL|gloo|[Tt]imed out|ncclRemoteError', str(error)):
+            raise ProcessError(
+                f'{work_dir}: rank {get_rank()} lost another process of the run, which the launcher names: {text}. '
+                'Go on with --resume'
+            ) from error
+        raise
+
+
 def build_runner(cfg: Config, config: str) -> Runner:
-    """Build the runner a config asks for; wrong names and arguments are a :class:`ConfigError`."""
+    """Build the runner a config asks for, else a :class:`SafeRunner`; wrong names are a :class:`ConfigError`."""
     with build_errors(config):
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-
-
-def latest_checkpoint(work_dir: str | os.PathLike) -> str | None:
-    """Return the newest checkpoint of a work dir, also when the dir was moved since; None if there is none."""
-    latest = find_latest_checkpoint(str(work_dir))
-    if latest and not Path(latest).is_file() and (beside := Path(work_dir, Path(latest).name)).is_file():
-        return str(beside)
-    return latest
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else SafeRunner.from_cfg(cfg)

@@ -12,8 +12,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ..errors import WeightsError
 from ..transfer import load_checkpoint_file, state_dict_of
-from .common import latest_checkpoint
 from .config import check_data, load_config
+from .resume import newest_checkpoint
 
 
 def load_model(
@@ -34,7 +34,7 @@ def load_model(
         WeightsError: The checkpoint is missing or of another model.
     """
     if Path(checkpoint).is_dir():
-        checkpoint = latest_checkpoint(checkpoint) or checkpoint
+        checkpoint = newest_checkpoint(checkpoint) or checkpoint
     cfg = load_config(config, options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model = MODELS.build(cfg.model)

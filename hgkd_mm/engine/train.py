@@ -1,16 +1,20 @@
 """Training of any config, pretraining or downstream: the logic of ``tools/train.py``."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from ..errors import WeightsError
 from ..transfer import apply_pretrained, load_checkpoint_file
-from .common import add_common_options, build_errors, build_runner, latest_checkpoint, prepare
+from ..transfer.export import read_literals
+from .common import add_common_options, build_errors, build_runner, prepare, run_errors
 from .config import check_data, load_config
 from .precision import amp_helps, enable_amp
+from .resume import newest_checkpoint
+from .runner import completed_iterations
 
 #: What a hook writes when training ends.
 _PRODUCTS = {'ResultHook': 'result.json', 'StudentExportHook': 'backbone.pth'}
@@ -52,10 +56,11 @@ def train(argv: Sequence[str] | None = None) -> None:
     prepare(cfg, args)
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
-    if args.amp == 'on' or (args.amp == 'auto' and amp_helps(cfg)):
-        enable_amp(cfg)
     checkpoint = find_checkpoint(cfg, args.resume)
-    if checkpoint is not None and is_complete(cfg, checkpoint) and has_products(cfg):
+    meta = load_checkpoint_file(checkpoint).get('meta') or {} if checkpoint else {}
+    if args.amp == 'on' or (args.amp == 'auto' and (amp_helps(cfg) if checkpoint is None else _had_amp(meta))):
+        enable_amp(cfg)
+    if checkpoint is not None and is_complete(cfg, checkpoint, meta) and has_products(cfg):
         print(f'{cfg.work_dir}: already complete ({checkpoint}), nothing to do')
         return
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
@@ -64,9 +69,12 @@ def train(argv: Sequence[str] | None = None) -> None:
     else:
         # the checkpoint holds the whole model: what it once started from need not exist any more
         cfg.resume, cfg.load_from = True, checkpoint
-    runner = build_runner(cfg, args.config)
-    with build_errors(args.config):
-        runner.train()
+        if isinstance(meta.get('seed'), int):  # the data's order comes from it
+            cfg.setdefault('randomness', {})['seed'] = meta['seed']
+    with run_errors(cfg.work_dir):
+        runner = build_runner(cfg, args.config)
+        with build_errors(args.config):
+            runner.train()
 
 
 def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
@@ -86,7 +94,7 @@ def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
         return None
     if resume in (None, 'auto'):
         resume = cfg.get('load_from') if resume is None else None
-        resume = resume or latest_checkpoint(cfg.work_dir)
+        resume = resume or newest_checkpoint(cfg.work_dir)
         if not resume:  # nothing was written yet
             return None
     if not Path(resume).is_file():
@@ -97,18 +105,25 @@ def find_checkpoint(cfg: Config, resume: str | None) -> str | None:
     return resume
 
 
-def is_complete(cfg: Config, checkpoint: str) -> bool:
-    """Say whether a checkpoint is the last one of the schedule in the config."""
+def is_complete(cfg: Config, checkpoint: str, meta: Mapping[str, Any]) -> bool:
+    """Say whether a checkpoint, with this ``meta``, is the schedule's last and its run came to its end after it."""
     loop = cfg.get('train_cfg') or {}
-    meta = load_checkpoint_file(checkpoint).get('meta') or {}
     if 'iter' not in meta:
         raise WeightsError(
             f'{checkpoint} has no iteration to go on from: it holds weights only. '
             'Use --cfg-options pretrained=FILE for those'
         )
+    if completed_iterations(cfg.work_dir) != meta['iter']:
+        return False
     if loop.get('max_iters') is not None:
         return meta['iter'] >= loop['max_iters']
     return loop.get('max_epochs') is not None and meta.get('epoch', 0) >= loop['max_epochs']
+
+
+def _had_amp(meta: Mapping[str, Any]) -> bool:
+    """Say whether a checkpoint's run used mixed precision; measuring again could come out differently."""
+    wrapper = read_literals(str(meta.get('cfg') or '')).get('optim_wrapper') or {}
+    return str(wrapper.get('type')).rpartition('.')[2] in ('AmpOptimWrapper', 'AutocastOptimWrapper')
 
 
 def has_products(cfg: Config) -> bool:

@@ -1,9 +1,19 @@
 """Hooks of mmengine's runner: one file each."""
 
 from .knn_bank_hook import KNNBankHook
+from .preemption_hook import PreemptionHook
 from .probe_hook import ProbeHook
 from .result_hook import ResultHook
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .student_export_hook import StudentExportHook
 from .teacher_hook import TeacherHook
 
-__all__ = ['KNNBankHook', 'ProbeHook', 'ResultHook', 'StudentExportHook', 'TeacherHook']
+__all__ = [
+    'KNNBankHook',
+    'PreemptionHook',
+    'ProbeHook',
+    'ResultHook',
+    'SafeCheckpointHook',
+    'StudentExportHook',
+    'TeacherHook',
+]

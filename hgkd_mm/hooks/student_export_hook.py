@@ -86,7 +86,7 @@ class StudentExportHook(Hook):
             }
         )
         statistics = f'{self.num_batches} batches of whole images' if self.num_batches else 'training'
-        images = runner.iter * runner.train_dataloader.batch_size * get_world_size()
+        images = runner.iter * runner.train_dataloader.batch_sampler.batch_size * get_world_size()
         meta = {**meta, 'images': images, 'batchnorm_statistics': statistics}
         save_backbone(path, backbone.state_dict(), meta)
         pretraining = read_pretraining(Config(dict(pretrained=str(path))))

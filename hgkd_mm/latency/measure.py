@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-from ..engine.common import latest_checkpoint
+from ..engine.resume import newest_checkpoint
 from ..errors import ConfigError, WeightsError
 from ..leaderboard.facts import backbone_name, processor
 from ..leaderboard.record import load_record
@@ -54,7 +54,7 @@ def find_source(path: str | os.PathLike, resolution: int | None = None, out: str
         if resolution is None and not isinstance(found, int):
             raise ConfigError(f'{path}: images of {found} pixels were trained on; say which size to time: --resolution')
         resolution = resolution or int(found)
-        checkpoint = latest_checkpoint(path)
+        checkpoint = newest_checkpoint(path)
         if not checkpoint:
             raise WeightsError(f'{path} has no checkpoint')
         weights = Path(checkpoint)

@@ -6,7 +6,9 @@ in its place.
 """
 
 import functools
+import hashlib
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,12 +20,15 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import WeightsError
 from ..utils import atomic_write
 
+#: A sealed file ends with this and the SHA-256 of all before, as the comment that a zip archive may have.
+_SEAL = b'sha256:'
+_SEAL_SIZE = len(_SEAL) + 64
+_ZIP_START, _ZIP_END, _ZIP_END_SIZE = b'PK\x03\x04', b'PK\x05\x06', 22
 _HISTORY_METHODS = ('min', 'max', 'current', 'mean')
 
 
@@ -46,6 +51,52 @@ def _safe_globals() -> list:
     dtypes = [type(np.dtype(name)) for name in numbers]
     history = [HistoryBuffer, (_history_method, 'builtins.getattr')]
     return [np.ndarray, np.dtype, *numpy_functions, *dtypes, *history]
+
+
+def seal(content: bytes) -> bytes:
+    """Add a checksum of itself to what :func:`torch.save` wrote; any other content is returned as it is.
+
+    The checksum is the zip archive's comment, so every reader of such files still reads it, and a copy keeps it.
+    """
+    if not content.startswith(_ZIP_START) or content[-_ZIP_END_SIZE:-18] != _ZIP_END:
+        return content
+    content = content[:-2] + struct.pack('<H', _SEAL_SIZE)
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def check_seal(path: str | os.PathLike) -> bool:
+    """Compare a file with the checksum it carries.
+
+    Args:
+        path: File of this machine.
+
+    Returns:
+        True when it carries one and it fits, False when the file was written without one.
+
+    Raises:
+        WeightsError: The file was changed or cut off after it was written.
+    """
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+        is_zip = file.read(4) == _ZIP_START
+        file.seek(max(0, size - _ZIP_END_SIZE - _SEAL_SIZE))
+        end = file.read()
+        sealed = end[-_SEAL_SIZE:-64] == _SEAL
+        without_comment = end[-_ZIP_END_SIZE:-18] == _ZIP_END and end[-2:] == b'\0\0'
+        if not sealed and (without_comment or not is_zip):
+            return False  # torch's own, or of another kind
+        if sealed:
+            file.seek(0)
+            digest, left = hashlib.sha256(), size - _SEAL_SIZE
+            while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+                digest.update(chunk)
+                left -= len(chunk)
+            sealed = digest.hexdigest().encode() == end[-64:]
+    if not sealed:
+        raise WeightsError(
+            f'{path} is damaged: its content does not fit its checksum. Use an earlier checkpoint, or fetch it again'
+        )
+    return True
 
 
 def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> dict:
@@ -71,23 +122,21 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=str(map_location or 'cpu'))
+        check_seal(path)
         with torch.serialization.safe_globals(_safe_globals()):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (SafetensorError, EOFError, RuntimeError, ValueError, OSError, KeyError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # damaged bytes lead the readers into all kinds of them
+        # torch raises the same for foreign objects and for a file which is no pickle at all
+        if isinstance(error, UnpicklingError) and zipfile.is_zipfile(path):
+            raise WeightsError(
+                f'{path} holds Python objects besides weights, which could run code '
+                f'({_refused(error)}); it is not loaded. Ask its author for a file with tensors only'
+            ) from error
         raise WeightsError(
             f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
             'Expected a file written by torch.save or safetensors: fetch or export it again'
-        ) from error
-    except UnpicklingError as error:
-        # torch raises the same for foreign objects and for a file which is no pickle at all
-        if not zipfile.is_zipfile(path):
-            raise WeightsError(
-                f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
-                'Expected a file written by torch.save or safetensors: fetch or export it again'
-            ) from error
-        raise WeightsError(
-            f'{path} holds Python objects besides weights, which could run code '
-            f'({_refused(error)}); it is not loaded. Ask its author for a file with tensors only'
         ) from error
     if not isinstance(checkpoint, Mapping):
         raise WeightsError(
@@ -149,9 +198,9 @@ class AtomicLocalBackend(LocalBackend):
     """mmengine's local files, renamed into place once complete: no half-written checkpoint."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; see :class:`mmengine.fileio.LocalBackend`."""
+        """Write bytes, a checkpoint with its checksum; see :class:`mmengine.fileio.LocalBackend`."""
         with atomic_write(filepath) as temporary:
-            temporary.write_bytes(obj)
+            temporary.write_bytes(seal(obj))
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text; see :class:`mmengine.fileio.LocalBackend`."""

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from .. import __version__
 from ..errors import WeightsError
 from ..leaderboard.facts import pretraining_sha256
 from ..utils import atomic_write, sha256_file
-from .checkpoint import load_checkpoint_file, state_dict_of
+from .checkpoint import load_checkpoint_file, seal, state_dict_of
 from .normalization import normalization_of_config
 
 
@@ -37,8 +38,10 @@ def save_backbone(path: str | os.PathLike, weights: Mapping[str, torch.Tensor], 
         meta = json.loads(json.dumps(meta))
     except TypeError as error:
         raise WeightsError(f'{path}: meta is not plain data: {error}') from error
+    buffer = io.BytesIO()
+    torch.save({'state_dict': weights, 'meta': meta}, buffer)
     with atomic_write(path) as temporary:
-        torch.save({'state_dict': weights, 'meta': meta}, temporary)
+        temporary.write_bytes(seal(buffer.getvalue()))
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor]) -> str:

@@ -7,7 +7,6 @@ import torch
 from mmpretrain.models import ResNet
 
 from hgkd_mm import engine
-from hgkd_mm.engine.common import latest_checkpoint
 from hgkd_mm.errors import ConfigError, DataError, WeightsError
 from hgkd_mm.transfer import export_backbone, load_checkpoint_file
 from hgkd_mm.utils import cli_errors
@@ -52,18 +51,6 @@ def test_resumed_run_continues_at_the_right_iteration(tmp_path, options, capsys)
     engine.train([*run, '--resume', *options, 'max_epochs=4'])
     assert 'already complete' in capsys.readouterr().out
     assert checkpoint_of(tmp_path).stat().st_mtime_ns == before
-
-
-def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
-    options = [*options, 'max_epochs=2']
-    engine.train([CONFIG, '--work-dir', str(tmp_path / 'whole'), *options])
-    part = [CONFIG, '--work-dir', str(tmp_path / 'part')]
-    engine.train([*part, *options, 'train_cfg.max_epochs=1'])
-    engine.train([*part, '--resume', *options])
-    whole = load_checkpoint_file(checkpoint_of(tmp_path / 'whole'))
-    resumed = load_checkpoint_file(checkpoint_of(tmp_path / 'part'))
-    assert whole['meta']['iter'] == resumed['meta']['iter']
-    assert whole['optimizer']['param_groups'][0]['lr'] == resumed['optimizer']['param_groups'][0]['lr']
 
 
 def test_pretrained_weights_are_what_training_starts_from(tmp_path, options):
@@ -145,13 +132,3 @@ def test_errors_are_one_line_on_the_command_line(monkeypatch, capsys):
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: config configs/none.py') and error.count('\n') == 1
-
-
-def test_the_newest_checkpoint_is_found_after_the_work_dir_was_moved(tmp_path):
-    old = tmp_path / 'old'
-    old.mkdir()
-    (old / 'epoch_2.pth').touch()
-    (old / 'last_checkpoint').write_text(str(old / 'epoch_2.pth'))
-    new = old.rename(tmp_path / 'new')
-    assert latest_checkpoint(new) == str(new / 'epoch_2.pth')
-    assert latest_checkpoint(tmp_path) is None

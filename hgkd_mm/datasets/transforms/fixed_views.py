@@ -1,30 +1,10 @@
 """A fixed set of augmented views per image, so that a teacher's tokens can be cached."""
 
-import contextlib
-import random
-from collections.abc import Iterator
-
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform, Compose
 
 from ...registry import TRANSFORMS
-
-
-@contextlib.contextmanager
-def seeded(*entropy: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's generators for the body, then put their states back."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would take a stack trace for each GPU
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+from ...seeding import seeded
 
 
 @TRANSFORMS.register_module()

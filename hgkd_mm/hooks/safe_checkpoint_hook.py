@@ -1,0 +1,141 @@
+"""Checkpoints that survive what can happen while they are written."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+from ..utils import atomic_write
+
+_ITERATION = 'iter_{}.pth'
+#: In the message hub: files that go once the checkpoint is there; a killed process may not have come to it.
+_OUTDATED = 'outdated_ckpts'
+#: What a killed process leaves of :func:`hgkd_mm.utils.atomic_write`.
+_LEFT_OVER = re.compile(r'\.(epoch|iter|best)_.*\.pth')
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``; takes its place in every run of ``tools/train.py``.
+
+    What is different: a file appears whole, with its checksum, or not at all; the one before goes when the new one is
+    there, not earlier; ``last_checkpoint`` is replaced as a whole; gradients accumulated so far are kept; checkpoints
+    within an epoch.
+
+    Args:
+        save_every: Also save every so many iterations, as ``iter_*.pth``; None does not.
+        keep: Newest so many of these are kept, until training is complete.
+        kwargs: Of ``CheckpointHook``.
+    """
+
+    def __init__(self, *args: Any, save_every: int | None = None, keep: int = 2, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.save_every = save_every
+        self.keep = keep
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the folder; remove what a killed process left half-written."""
+        super().before_train(runner)
+        if runner.iter > 0:  # a best checkpoint found right after resuming is noted in it
+            self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        if is_main_process() and Path(self.out_dir).is_dir():
+            for path in Path(self.out_dir).iterdir():
+                if _LEFT_OVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+            for name in runner.message_hub.runtime_info.get(_OUTDATED, []):
+                self._remove(name)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Save within an epoch, when it is time."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self.by_epoch and self.save_every and self.every_n_train_iters(runner, self.save_every):
+            self.save_iteration(runner, runner.iter + 1)
+
+    def after_train(self, runner: Runner) -> None:
+        """Remove the checkpoints within epochs: the last one of all is there."""
+        super().after_train(runner)
+        hub = runner.message_hub
+        if is_main_process() and self.by_epoch and self.last_ckpt and Path(self.last_ckpt).is_file():
+            for step in hub.runtime_info.get('iteration_ckpts', []):
+                self._remove(_ITERATION.format(step))
+
+    def save_iteration(self, runner: Runner, iterations: int) -> Path:
+        """Save now, after ``iterations`` iterations.
+
+        Returns:
+            The file.
+        """
+        meta = dict(epoch=runner.epoch, iter=iterations)
+        if self.by_epoch:
+            return self._save(runner, iterations, meta, _ITERATION, 'iteration_ckpts', self.keep)
+        return self._save(runner, iterations, meta, self.filename_tmpl, 'keep_ckpt_ids', self.max_keep_ckpts)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        self._save(runner, step, meta, self.filename_tmpl, 'keep_ckpt_ids', self.max_keep_ckpts)
+
+    def _save(self, runner: Runner, step: int, meta: dict, template: str, key: str, keep: int) -> Path:
+        hub, name = runner.message_hub, template.format(step)
+        before = {info: hub.runtime_info.get(info) for info in (key, 'last_ckpt')}
+        steps = [known for known in before[key] or [] if known != step] + [step]
+        outdated = steps[:-keep] if keep > 0 else []
+        path = Path(self.file_backend.join_path(self.out_dir, name))
+        hub.update_info(key, steps[len(outdated) :])
+        hub.update_info('last_ckpt', str(path))
+        hub.update_info(_OUTDATED, [template.format(number) for number in outdated])
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                with atomic_write(Path(runner.work_dir, 'last_checkpoint')) as temporary:
+                    temporary.write_text(str(path), encoding='utf-8')
+        except OSError:
+            for info, value in before.items():
+                hub.runtime_info.pop(info) if value is None else hub.update_info(info, value)
+            raise
+        self.last_ckpt = str(path)
+        if is_main_process():
+            for number in outdated:
+                self._remove(template.format(number))
+        return path
+
+    def _remove(self, name: str) -> None:
+        path = self.file_backend.join_path(self.out_dir, name)
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # deepspeed's are folders
+            self.file_backend.rmtree(path)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add gradients that wait for the rest of their accumulation; other processes' own are not known here."""
+        if getattr(runner.optim_wrapper, '_accumulative_counts', 1) > 1 and get_world_size() == 1:
+            pending = {name: p.grad.cpu() for name, p in _parameters(runner) if p.grad is not None}
+            if pending:
+                checkpoint['gradients'] = pending
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put such gradients back."""
+        pending = checkpoint.get('gradients') if runner._resume else None
+        for name, parameter in _parameters(runner) if pending else ():
+            if name in pending:
+                parameter.grad = pending[name].to(parameter.device)
+
+
+def _parameters(runner: Runner) -> list:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return list(model.named_parameters())

@@ -1,0 +1,1 @@
+"""Runs that are killed, starved and fed with rubbish, to see that nothing is lost: `make torture`."""
