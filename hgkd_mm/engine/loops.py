@@ -39,7 +39,7 @@ class _Exact:
         if runner._randomness_cfg.get('diff_rank_seed', False):
             seed -= get_rank()
         self.seed = seed
-        loader = build_train_dataloader(dataloader, seed) if isinstance(dataloader, dict) else dataloader
+        loader: Any = build_train_dataloader(dataloader, seed) if isinstance(dataloader, dict) else dataloader
         if len(loader) == 0:
             raise DataError(
                 f'train_dataloader gives no batch: {len(loader.dataset)} samples are less than a batch; use a smaller '

@@ -32,7 +32,7 @@ class ResumableBatchSampler(BatchSampler):
             self.inner: Any = BatchSampler(sampler, batch_size, drop_last)
         else:
             self.inner = DATA_SAMPLERS.build(inner, default_args=dict(sampler=sampler, batch_size=batch_size))
-        self.sampler = sampler
+        self.sampler: Any = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.epoch = 0
