@@ -35,7 +35,10 @@ def run_job(plan_path: Path, name: str) -> int:
     with log.open('a', buffering=1, encoding='utf-8') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         start = time.time()
-        file.write(f'[{time.strftime("%F %T")} {socket.gethostname()}] {" ".join(job["command"])}\n')
+        place = socket.gethostname() + (
+            f' Slurm job {os.environ["SLURM_JOB_ID"]}' if 'SLURM_JOB_ID' in os.environ else ''
+        )
+        file.write(f'[{time.strftime("%F %T")} {place}] {" ".join(job["command"])}\n')
         threads = str(os.cpu_count() or 1) if job['alone'] else '1'
         process = subprocess.Popen(
             job['command'],
