@@ -96,7 +96,8 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 default_hooks = dict(
     logger=dict(interval=20),
-    checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True),
+    checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True, save_every=100),
+    unreadable=dict(type='SkipUnreadableHook'),
 )
 
 teacher = dict(type='ViTTeacher', weights=teacher_weights, layer=9, img_size=112)

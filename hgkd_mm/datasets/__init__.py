@@ -1,5 +1,5 @@
 """Data sets and pipeline transforms."""
 
-from .transforms import FixedViews, RandomPatchMask
+from .transforms import FixedViews, LoadImageFromFile, RandomPatchMask
 
-__all__ = ['FixedViews', 'RandomPatchMask']
+__all__ = ['FixedViews', 'LoadImageFromFile', 'RandomPatchMask']

@@ -13,6 +13,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..datasets.transforms import load_image
 from ..errors import ConfigError, HGKDError, ProcessError, StorageError
 from .runner import STORAGE_ERRORS, SafeRunner
 
@@ -127,5 +128,6 @@ def run_errors(work_dir: str) -> Iterator[None]:
 
 def build_runner(cfg: Config, config: str) -> Runner:
     """Build the runner a config asks for, else a :class:`SafeRunner`; wrong names are a :class:`ConfigError`."""
+    load_image.install()
     with build_errors(config):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else SafeRunner.from_cfg(cfg)

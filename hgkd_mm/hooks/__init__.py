@@ -5,6 +5,7 @@ from .preemption_hook import PreemptionHook
 from .probe_hook import ProbeHook
 from .result_hook import ResultHook
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .skip_unreadable_hook import SkipUnreadableHook
 from .student_export_hook import StudentExportHook
 from .teacher_hook import TeacherHook
 
@@ -14,6 +15,7 @@ __all__ = [
     'ProbeHook',
     'ResultHook',
     'SafeCheckpointHook',
+    'SkipUnreadableHook',
     'StudentExportHook',
     'TeacherHook',
 ]

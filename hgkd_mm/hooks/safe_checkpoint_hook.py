@@ -130,8 +130,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put such gradients back."""
-        pending = checkpoint.get('gradients') if runner._resume else None
-        for name, parameter in _parameters(runner) if pending else ():
+        pending = (checkpoint.get('gradients') if runner._resume else None) or {}
+        for name, parameter in _parameters(runner):
             if name in pending:
                 parameter.grad = pending[name].to(parameter.device)
 

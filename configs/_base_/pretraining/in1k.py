@@ -61,5 +61,8 @@ del view_transforms
 
 sync_bn = 'torch'  # statistics over all GPUs, also those of the targets
 auto_scale_lr = dict(enable=True, base_batch_size=2048)
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2, save_last=True))
+default_hooks = dict(
+    checkpoint=dict(interval=10, max_keep_ckpts=2, save_last=True, save_every=2000),
+    unreadable=dict(type='SkipUnreadableHook', max_share=0.001),
+)
 randomness = dict(seed=0, diff_rank_seed=True)

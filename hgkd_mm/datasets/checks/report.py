@@ -8,14 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from ...errors import DataError
 from ...utils import atomic_write
+from ..transforms.load_image import fault_of
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
-#: How the files of a format end; one that does not was cut off.
-_LAST_BYTES = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 #: Examples shown of each kind of problem.
 _SHOWN = 3
 
@@ -84,15 +81,10 @@ def images_in(folder: Path) -> list[Path]:
 def fault_of_image(path: Path) -> str | None:
     """Say what is wrong with an image file, without decoding it; None when nothing is."""
     try:
-        with Image.open(path) as image:
-            kind = image.format or ''
         with open(path, 'rb') as file:
-            file.seek(-min(4096, path.stat().st_size), os.SEEK_END)
-            end = file.read()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return 'no readable image'
-    # a few of ImageNet's files have bytes after the end
-    return 'cut off' if kind in _LAST_BYTES and _LAST_BYTES[kind] not in end else None
+            return fault_of(file)
+    except OSError as error:
+        return f'cannot be read: {error.strerror}'
 
 
 def check_images(report: Report, paths: Sequence[Path], workers: int = 8) -> None:

@@ -43,7 +43,7 @@ def truncate(root):
         (lambda root: shutil.rmtree(root / 'val/dog'), 'class folders of train which val does not have: dog'),
         (lambda root: (root / 'val/cow').mkdir(), r'class folders without images: val/cow(?s:.*)val which train does'),
         (lambda root: (root / 'val/dog/0.jpg').rename(root / 'val/0.jpg'), r'val has 1 images outside class folders'),
-        (lambda root: (root / 'train/cat/1.jpg').write_bytes(b''), r'unreadable images: train/cat/1.jpg \(no readable'),
+        (lambda root: (root / 'train/cat/1.jpg').write_bytes(b''), r'unreadable images: train/cat/1.jpg \(empty'),
         (truncate, r'unreadable images: train/dog/2.jpg \(cut off\)'),
         (lambda root: shutil.rmtree(root), 'is no folder'),
     ],
