@@ -291,7 +291,7 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
         'method': str(meta.get('method') or 'unknown').rpartition('.')[2],
         'teacher': teacher.get('name') or (Path(weights).stem if weights else teacher.get('type')),
         'teacher_sha256': sha256,
-        'teacher_layer': teacher.get('layer'),
+        'teacher_layer': layer if isinstance(layer := teacher.get('layer'), int) else None,  # of several none
         'epochs': meta.get('epochs'),
         'mask_ratio': meta.get('mask_ratio'),
         'images': meta.get('images'),

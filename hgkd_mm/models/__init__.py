@@ -2,12 +2,12 @@
 
 from .decoder import UNetDecoder
 from .dense_distillation import DenseDistillation
-from .heads import PixelReconstructionHead, TokenDistillationHead
+from .heads import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from .hgkd import HGKD
 from .knn_head import KNNHead
 from .linear_probe import LinearProbe
 from .spark import SparK
-from .teachers import ViTTeacher
+from .teachers import RegisterVisionTransformer, ViTTeacher
 
 __all__ = [
     'HGKD',
@@ -15,6 +15,8 @@ __all__ = [
     'KNNHead',
     'LinearProbe',
     'PixelReconstructionHead',
+    'RegisterVisionTransformer',
+    'SeveralTargetsHead',
     'SparK',
     'TokenDistillationHead',
     'UNetDecoder',

@@ -21,6 +21,6 @@ class DenseDistillation(Student):
         Returns:
             Loss terms and figures for the log, see :class:`TokenDistillationHead`.
         """
-        tokens = teacher_tokens_of(inputs, data_samples)
+        tokens, defined = teacher_tokens_of(inputs, data_samples)
         decoded = self.neck(self.backbone(inputs), None)
-        return self.head.loss(decoded, tokens, None)
+        return self.head.loss(decoded, tokens, None, defined)

@@ -1,6 +1,6 @@
 """What the decoder's features are asked for: the teacher's tokens, or the pixels (SparK)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..registry import MODELS
 from ..sparse import PatchMask
 from .losses import TOKEN_DISTANCES, explained_variance, mean_over, token_distribution_divergence
+from .teachers.visibility import visible_tokens
 
 
 @MODELS.register_module()
@@ -60,32 +61,44 @@ class TokenDistillationHead(BaseModule):
         """Return predicted tokens ``(B, C, h, w)`` on the teacher's grid ``size``."""
         return self.projection(resize(decoded, size))
 
-    def targets(self, tokens: Tensor) -> Tensor:
-        """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(B*h*w, C)`` in the parameters' precision."""
-        flat = flatten_tokens(tokens).to(self.projection.weight.dtype)
+    def targets(self, tokens: Tensor, defined: Tensor | None = None) -> Tensor:
+        """Normalise teacher tokens ``(B, C, h, w)`` to targets ``(N, C)`` in the parameters' precision.
+
+        ``N`` is ``B*h*w``, or the number of True places in ``defined`` ``(B, h, w)``: only they count in statistics.
+        """
+        flat = _chosen(flatten_tokens(tokens), defined).to(self.projection.weight.dtype)
         return self.standardize(F.layer_norm(flat, flat.shape[-1:]))
 
-    def loss(self, decoded: Tensor, tokens: Tensor, mask: PatchMask | None) -> dict[str, Tensor]:
+    def loss(
+        self, decoded: Tensor, tokens: Tensor, mask: PatchMask | None, defined: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compare prediction and teacher.
 
         Args:
             decoded: ``(B, in_channels, H, W)``.
-            tokens: ``(B, embed_dims, h, w)``.
+            tokens: ``(B, embed_dims, h, w)``. A token counts as visible if the student saw all of its area.
             mask: What the student saw; None when it saw everything.
+            defined: Boolean ``(B, h, w)``, where the tokens mean something; None = everywhere.
 
         Returns:
             ``loss_*`` terms, and ``explained_variance_*`` for the log.
+
+        Raises:
+            ConfigError: The teacher has another width, or several targets.
         """
+        self._check(tokens)
         size = tokens.shape[-2:]
         with torch.no_grad(), torch.autocast(decoded.device.type, enabled=False):
-            target = self.targets(tokens)
-        prediction = flatten_tokens(self.predict(decoded, size)).to(target.dtype)
+            target = self.targets(tokens, defined)
+        prediction = _chosen(flatten_tokens(self.predict(decoded, size)), defined).to(target.dtype)
         seen = torch.ones(len(target), dtype=torch.bool, device=target.device)
         if mask is not None:
-            seen = F.interpolate(mask.visible[:, None].float(), size, mode='nearest-exact').bool().flatten()
+            seen = _chosen(visible_tokens(mask.visible, (size[0], size[1])).flatten(), defined)
         parts = {'visible': (seen, self.visible_weight)}
         if mask is not None:
             parts['masked'] = (~seen, self.masked_weight)
+        if defined is not None:  # of a teacher that says nothing about the one or the other
+            parts = {name: part for name, part in parts.items() if part[0].any()}
 
         distances = TOKEN_DISTANCES[self.distance](prediction, target)
         out = {}
@@ -97,6 +110,57 @@ class TokenDistillationHead(BaseModule):
         if self.distribution_weight:
             divergence = token_distribution_divergence(prediction, target, self.temperature).mean()
             out['loss_distribution'] = self.distribution_weight * divergence
+        return out
+
+    def _check(self, tokens: Tensor) -> None:
+        if not isinstance(tokens, Tensor):
+            raise ConfigError(
+                f'{len(tokens)} targets for one TokenDistillationHead: put one for each into '
+                "dict(type='hgkd_mm.SeveralTargetsHead', heads=[...])"
+            )
+        if tokens.shape[1] != self.projection.out_channels:
+            raise ConfigError(
+                f"the teacher's tokens are {tokens.shape[1]} wide, the head has embed_dims="
+                f'{self.projection.out_channels}'
+            )
+
+
+@MODELS.register_module()
+class SeveralTargetsHead(BaseModule):
+    """Several targets at once: layers of one teacher, or of several teachers. Their losses add up.
+
+    Args:
+        heads: Config of a :class:`TokenDistillationHead` for each target: those of the first teacher first, its layers
+            in rising order.
+        init_cfg: mmengine initialisation config.
+    """
+
+    def __init__(self, heads: list[dict], init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.heads: Any = nn.ModuleList(MODELS.build(head) for head in heads)
+
+    def loss(
+        self,
+        decoded: Tensor,
+        tokens: list[Tensor],
+        mask: PatchMask | None,
+        defined: list[Tensor | None] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compare prediction and each target; arguments are those of the heads, one of a kind a target.
+
+        Returns:
+            The terms of all heads, with the number of the target behind their name: ``loss_masked_0``.
+
+        Raises:
+            ConfigError: There are not as many targets as heads.
+        """
+        tokens = [tokens] if isinstance(tokens, Tensor) else tokens
+        if len(tokens) != len(self.heads):
+            raise ConfigError(f'{len(tokens)} targets for {len(self.heads)} heads of SeveralTargetsHead: one for each')
+        out: dict[str, Tensor] = {}
+        for number, (head, part) in enumerate(zip(self.heads, tokens, strict=True)):
+            terms = head.loss(decoded, part, mask, defined[number] if defined else None)
+            out |= {f'{name}_{number}': term for name, term in terms.items()}
         return out
 
 
@@ -148,6 +212,11 @@ def resize(grid: Tensor, size: tuple[int, ...]) -> Tensor:
 def flatten_tokens(grid: Tensor) -> Tensor:
     """``(B, C, h, w)`` -> ``(B*h*w, C)``."""
     return grid.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _chosen(values: Tensor, where: Tensor | None) -> Tensor:
+    """``(B*h*w, ...)`` -> the entries where ``where (B, h, w)`` is True; all if it is None."""
+    return values if where is None else values[where.flatten()]
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:

@@ -20,12 +20,13 @@ class HGKD(MaskedStudent):
 
         Args:
             inputs: ``(B, 3, H, W)``, normalised.
-            data_samples: With ``visible`` ``(Hp, Wp)`` and ``teacher_tokens`` ``(C, h, w)``.
+            data_samples: With ``visible`` ``(Hp, Wp)``, ``teacher_tokens`` ``(C, h, w)`` and, if the teacher does not
+                say something about every token, ``teacher_defined`` ``(h, w)``.
 
         Returns:
             Loss terms and figures for the log, see :class:`TokenDistillationHead`.
         """
-        tokens = teacher_tokens_of(inputs, data_samples)
+        tokens, defined = teacher_tokens_of(inputs, data_samples)
         # 1. which patches may the student see?
         mask = self.mask_of(inputs, data_samples)
         # 2. encode these alone
@@ -33,4 +34,4 @@ class HGKD(MaskedStudent):
         # 3. mask tokens into the gaps, decode over all stages
         decoded = self.neck(stage_feats, mask)
         # 4. predict every teacher token; compare at masked and visible positions
-        return self.head.loss(decoded, tokens, mask)
+        return self.head.loss(decoded, tokens, mask, defined)

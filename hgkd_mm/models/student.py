@@ -1,5 +1,8 @@
 """What every pretraining method here shares: a student backbone, a decoder and a head."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
@@ -65,15 +68,32 @@ class MaskedStudent(Student):
         return PatchMask(torch.stack(visible).to(inputs.device), self.patch_size)
 
 
-def teacher_tokens_of(inputs: Tensor, data_samples: list[DataSample]) -> Tensor:
-    """Stack the teacher's tokens of a batch: ``(B, C, h, w)``.
+def teacher_tokens_of(inputs: Tensor, data_samples: list[DataSample]) -> tuple[Any, Any]:
+    """Stack what the teacher has put into the data samples of a batch.
+
+    Returns:
+        Tokens ``(B, C, h, w)``, and where they mean something, boolean ``(B, h, w)`` or None for everywhere; two lists
+        of these if there are several targets.
 
     Raises:
         ConfigError: No teacher has put tokens into the data samples.
     """
     tokens = [sample.get('teacher_tokens') for sample in data_samples]
+    defined = [sample.get('teacher_defined') for sample in data_samples]
     if any(token is None for token in tokens):
         raise ConfigError(
             "no teacher tokens in the data samples: add dict(type='hgkd_mm.TeacherHook', teacher=...) to custom_hooks"
         )
-    return torch.stack(tokens).to(inputs.device)
+    if isinstance(tokens[0], Tensor):
+        return _stack(tokens, inputs.device), _stack(defined, inputs.device)
+    each = [None] * len(tokens[0])
+    columns = zip(*(marks or each for marks in defined), strict=True)
+    return (
+        [_stack(column, inputs.device) for column in zip(*tokens, strict=True)],
+        [_stack(column, inputs.device) for column in columns],
+    )
+
+
+def _stack(parts: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.stack(there).to(device) if there else None

@@ -90,11 +90,11 @@ def hgkd_step(setting: Setting, is_cached: bool) -> Iterator[Step]:
     images, calls, views = _images(setting), iter(range(1 << 30)), torch.arange(setting.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         tokens = teacher(images)
-        cache = TokenCache(Path(folder), len(views), tokens.shape[1:], source={})
-        cache.write(views, tokens)
+        cache = TokenCache(Path(folder), len(views), [tokens.shape[1:]], source={})
+        cache.write(views, [tokens])
 
         def step() -> Tensor:
-            tokens = cache.read(views) if is_cached else teacher(images)
+            tokens = cache.read(views)[0] if is_cached else teacher(images)
             samples = [
                 DataSample(visible=visible, teacher_tokens=token)
                 for visible, token in zip(random_visible(setting, next(calls)), tokens, strict=True)

@@ -113,7 +113,7 @@ def describe(meta: Mapping[str, Any]) -> dict:
     return {
         'method': model.get('type'),
         'backbone': model.get('backbone'),
-        'teacher': teachers[0] if teachers else None,
+        'teacher': _one_teacher(teachers[0]) if teachers else None,
         'mask_ratio': _find(config.get('train_dataloader') or {}, 'mask_ratio'),
         'epochs': meta.get('epoch'),
         'iterations': meta.get('iter'),
@@ -122,6 +122,14 @@ def describe(meta: Mapping[str, Any]) -> dict:
         'recipe_sha256': pretraining_sha256(config) if config else None,
         'normalization': normalization_of_config(config),
     }
+
+
+def _one_teacher(teacher: Any) -> Any:
+    """Describe several teachers as one."""
+    if not isinstance(teacher, list | tuple):
+        return teacher
+    names = [one.get('name') or Path(one.get('weights') or one.get('type', 'teacher')).stem for one in teacher]
+    return {'name': ' + '.join(names), 'teachers': list(teacher)}
 
 
 def _find(node: Any, key: str) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..engine.load import load_model, load_samples, rgb
 from ..errors import ConfigError
-from ..registry import MODELS
+from ..models.teachers.group import TeacherGroup
 from .figure import picture_grid, save, show
 
 
@@ -65,7 +65,10 @@ def draw_tokens(
         raise ConfigError(f'{config} has no TeacherHook: token maps are those of H-GKD runs')
     _, samples = load_samples(cfg, 'train_dataloader', indices)
     batch = dict(inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples])
-    tokens = MODELS.build(teachers[0])(batch['inputs'])
+    teacher = TeacherGroup(teachers[0])
+    if not teacher.is_single or teacher.teachers[0].target != 'full':
+        raise ConfigError(f"{config}: token maps are drawn of one teacher with one layer and target='full'")
+    (tokens,) = teacher(batch['inputs'])
     inputs = model.data_preprocessor(batch, False)['inputs']
     mask = model.mask_of(inputs, batch['data_samples'])
     decoded = model.neck(model.sparse_forward(inputs, mask), mask)

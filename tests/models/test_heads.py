@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from hgkd_mm.errors import ConfigError
-from hgkd_mm.models import PixelReconstructionHead, TokenDistillationHead
+from hgkd_mm.models import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from hgkd_mm.models.heads import patchify
+from hgkd_mm.models.teachers import visible_tokens
 from hgkd_mm.sparse import PatchMask
 
 
@@ -87,3 +88,64 @@ def test_pixel_loss_counts_hidden_patches_alone_and_is_zero_for_their_normalised
     wrong_where_seen = decoded.masked_fill(mask.grid(16, 16), 7)
     assert head.loss(wrong_where_seen, images, mask)['loss'].item() < 1e-10
     assert head.loss(torch.zeros_like(decoded), images, mask)['loss'].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_token_partly_hidden_counts_as_masked():
+    head = TokenDistillationHead(8, 16)
+    decoded, tokens = torch.randn(1, 8, 3, 3), torch.randn(1, 16, 3, 3)
+    losses = head.loss(decoded, tokens, mask_of([1, 0], [1, 0]))  # the middle column lies in both
+    prediction = head.predict(decoded, (3, 3))[0].flatten(1).T
+    distances = F.smooth_l1_loss(prediction, head.targets(tokens), reduction='none').mean(-1).view(3, 3)
+    torch.testing.assert_close(losses['loss_visible'], distances[:, :1].mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses['loss_masked'], distances[:, 1:].mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_undefined_tokens_change_neither_losses_nor_statistics_nor_gradients():
+    torch.manual_seed(0)
+    defined = torch.tensor([[[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]]).bool()
+    mask, tokens = mask_of([1, 0], [0, 0]), torch.randn(1, 16, 4, 4)
+    garbage = torch.where(defined[:, None], tokens, torch.nan)
+    seen = []
+    for values in (tokens, garbage):
+        torch.manual_seed(1)
+        head = TokenDistillationHead(8, 16, distribution_weight=0.1)
+        decoded = torch.randn(1, 8, 4, 4, requires_grad=True)
+        losses = head.loss(decoded, values, mask, defined)
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        assert (decoded.grad.abs().sum(1) > 0).equal(defined)
+        seen.append([*losses.values(), head.standardize.running_mean.clone(), decoded.grad])
+    for one, other in zip(*seen, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_places_about_which_the_teacher_says_nothing_have_no_term():
+    decoded, tokens, mask = torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 1])
+    seen = visible_tokens(mask.visible, (4, 4))
+    for defined, name in ((seen, 'visible'), (~seen, 'masked')):
+        losses = TokenDistillationHead(8, 16).loss(decoded, tokens, mask, defined)
+        assert set(losses) == {f'loss_{name}', f'explained_variance_{name}'}
+
+
+def test_several_targets_have_the_losses_of_their_heads():
+    torch.manual_seed(0)
+    config = dict(type='TokenDistillationHead', in_channels=8)
+    several = SeveralTargetsHead([dict(config, embed_dims=16), dict(config, embed_dims=4, distance='mse')])
+    decoded, mask = torch.randn(1, 8, 4, 4), mask_of([1, 0], [0, 1])
+    tokens = [torch.randn(1, 16, 4, 4), torch.randn(1, 4, 6, 6)]
+    defined = [None, visible_tokens(mask.visible, (6, 6))]
+    losses = several.loss(decoded, tokens, mask, defined)
+    for number, head in enumerate(several.heads):
+        for name, value in head.loss(decoded, tokens[number], mask, defined[number]).items():
+            torch.testing.assert_close(losses.pop(f'{name}_{number}'), value)
+    assert losses == {}
+
+
+def test_targets_that_do_not_fit_the_head_are_refused():
+    decoded, tokens = torch.randn(1, 8, 4, 4), torch.randn(1, 4, 4, 4)
+    with pytest.raises(ConfigError, match='tokens are 4 wide, the head has embed_dims=16'):
+        TokenDistillationHead(8, 16).loss(decoded, tokens, None)
+    with pytest.raises(ConfigError, match='2 targets for one TokenDistillationHead.*SeveralTargetsHead'):
+        TokenDistillationHead(8, 4).loss(decoded, [tokens, tokens], None)
+    heads = SeveralTargetsHead([dict(type='TokenDistillationHead', in_channels=8, embed_dims=4)] * 2)
+    with pytest.raises(ConfigError, match='1 targets for 2 heads'):
+        heads.loss(decoded, tokens, None)

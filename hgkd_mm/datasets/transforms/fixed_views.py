@@ -12,20 +12,16 @@ class FixedViews(BaseTransform):
     """Apply random transforms as if each image had just ``num_views`` possible outcomes.
 
     Features of a flipped or cropped image are not the flipped or cropped features, so a cached teacher needs
-    whole views that come back. Which view is shown is random; what a view looks like depends on ``seed``, the
-    sample and the view alone. Adds ``view_id = sample_idx * num_views + view``.
+    whole views that come back. Which view is shown is random, unless ``view`` among the results says it; what a view
+    looks like depends on ``seed``, the sample and the view alone. Adds ``view_id = sample_idx * num_views + view``.
 
     Args:
         transforms: Transform configs, applied in order. Masks do not belong here: they may stay fresh.
         num_views: Views per image.
         seed: Seed of the views.
-
-    Attributes:
-        only: Show this view alone, to go through all of them in order; None draws one.
     """
 
     def __init__(self, transforms: list[dict], num_views: int = 1, seed: int = 0) -> None:
-        self.only: int | None = None
         self.transforms = transforms
         self.num_views = num_views
         self.seed = seed
@@ -33,7 +29,8 @@ class FixedViews(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Draw a view, apply it, add key ``view_id``."""
-        view = np.random.randint(self.num_views) if self.only is None else self.only
+        view = results.pop('view', None)
+        view = np.random.randint(self.num_views) if view is None else view
         index = results['sample_idx']
         with seeded(self.seed, index, view):
             results = self.compose(results)

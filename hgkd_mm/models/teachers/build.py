@@ -1,6 +1,7 @@
 """Builds a teacher's network from a config and loads its weights strictly."""
 
 import copy
+from typing import Any
 
 from mmpretrain.models.backbones import BEiTViT, SwinTransformer, VisionTransformer
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ def build_vit(
     img_size: int,
     source: str = 'weights',
     **overrides: object,
-) -> nn.Module:
+) -> Any:
     """Build a Transformer for images of one size and load weights of its native size strictly.
 
     Args:
@@ -71,7 +72,7 @@ def build_vit(
 
 def _native_shapes(vit: nn.Module, wanted: dict[str, tuple], old: tuple[int, int], new: tuple[int, int]) -> dict:
     """Return the shapes of parameters that depend on the size, as they are at the native size."""
-    shapes = {}
+    shapes: dict[str, tuple] = {}
     for key, shape in wanted.items():
         if key.split('.')[-1] in ('pos_embed', 'absolute_pos_embed'):
             extra = shape[1] - new[0] * new[1]

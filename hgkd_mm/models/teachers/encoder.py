@@ -5,8 +5,9 @@ register tokens, hidden tokens left out, and positions (absolute, relative, rota
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,8 @@ class RegisterVisionTransformer(VisionTransformer):
         return (to_grid(encode(self, x, {len(self.layers)})[0], self.patch_resolution),)
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True)
+class Kept:
     """The tokens that stay: ``index (B, V)`` into the grid; ``valid (B, V)`` is False where it only fills a row up."""
 
     index: Tensor
@@ -59,7 +61,7 @@ class Kept(NamedTuple):
         return F.pad(background, (0, 0, 0, 1)).scatter(1, place, tokens)[:, :count]
 
 
-def encode(vit: nn.Module, pixels: Tensor, layers: Collection[int], kept: Kept | None = None) -> list[Tensor]:
+def encode(vit: Any, pixels: Tensor, layers: Collection[int], kept: Kept | None = None) -> list[Tensor]:
     """Return the patch tokens after some blocks.
 
     Args:
@@ -75,12 +77,12 @@ def encode(vit: nn.Module, pixels: Tensor, layers: Collection[int], kept: Kept |
     return [tokens[:, extra:] for tokens in encode_all(vit, pixels, layers, kept)]
 
 
-def num_extra_tokens(vit: nn.Module) -> int:
+def num_extra_tokens(vit: Any) -> int:
     """Return how many tokens precede those of patches: CLS and registers."""
     return int(vit.cls_token is not None) + (vit.register_tokens.shape[1] if _has_registers(vit) else 0)
 
 
-def encode_all(vit: nn.Module, pixels: Tensor, layers: Collection[int], kept: Kept | None = None) -> list[Tensor]:
+def encode_all(vit: Any, pixels: Tensor, layers: Collection[int], kept: Kept | None = None) -> list[Tensor]:
     """Do as :func:`encode`, with CLS and registers in front: ``(B, E + N, C)``."""
     extra, patches = _embed(vit, pixels)
     bias = None
@@ -100,11 +102,11 @@ def encode_all(vit: nn.Module, pixels: Tensor, layers: Collection[int], kept: Ke
     return tokens
 
 
-def _has_registers(vit: nn.Module) -> bool:
+def _has_registers(vit: Any) -> bool:
     return isinstance(vit, RegisterVisionTransformer)
 
 
-def _embed(vit: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _embed(vit: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Return CLS and registers ``(B, E, C)``, and patches ``(B, N, C)``, with their positions."""
     patches, _ = vit.patch_embed(pixels)
     extra = patches[:, :0]
@@ -120,7 +122,7 @@ def _embed(vit: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     return vit.pre_norm(extra), vit.pre_norm(patches)
 
 
-def _block_runner(vit: nn.Module, extra: int, kept: Kept | None) -> Callable[[Any, Tensor, Tensor | None], Tensor]:
+def _block_runner(vit: Any, extra: int, kept: Kept | None) -> Callable[[Any, Tensor, Tensor | None], Tensor]:
     sequence = None  # place of each token in the whole sequence
     if kept is not None:
         first = torch.arange(extra, device=kept.index.device).expand(len(kept.index), -1)

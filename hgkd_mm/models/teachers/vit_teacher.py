@@ -128,7 +128,8 @@ class ViTTeacher(nn.Module):
         if self.is_swin and target != 'full':
             raise ConfigError(f"target={target!r}: a Swin Transformer cannot leave tokens out; use target='full'")
         self._cut(found.backbone)
-        description = [found.sha256 or _state_sha256(self.vit.state_dict()), dict(found.backbone), prefix, self.layers]
+        self.sha256 = found.sha256 or _state_sha256(self.vit.state_dict())
+        description: list[Any] = [self.sha256, dict(found.backbone), prefix, self.layers]
         description += [img_size, mean, std, channel_order, amp_dtype, target]
         self._fingerprint = sha256_json(description)
         self.requires_grad_(False)

@@ -61,9 +61,10 @@ def _is_beit(state: State, blocks: str) -> bool:
 
 
 def _is_official(state: State) -> bool:
-    hidden = state.get('blocks.0.mlp.fc1.weight'), state.get('blocks.0.mlp.fc2.weight')
-    gated = None not in hidden and hidden[0].shape[0] != hidden[1].shape[1]  # timm's EVA-02
-    return _is_beit(state, 'blocks') and None not in hidden and not gated
+    into, out = state.get('blocks.0.mlp.fc1.weight'), state.get('blocks.0.mlp.fc2.weight')
+    if into is None or out is None or into.shape[0] != out.shape[1]:  # timm's EVA-02 has a gate
+        return False
+    return _is_beit(state, 'blocks')
 
 
 BEIT = Family(

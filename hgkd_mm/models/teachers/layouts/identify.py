@@ -160,12 +160,12 @@ def _find_layout(weights: State, source: str, prefix: str) -> tuple[Layout, str]
     if len(found) > 1:  # beside its own copy of a teacher
         found = [(layout, p) for layout, p in found if 'teacher' not in p and 'momentum' not in p] or found
     if not found:
-        wanted = '; '.join(f'{layout.patch_embedding} ({layout.name})' for layout in LAYOUTS)
-        keys = ', '.join(sorted(weights)[:5]) or 'none with a tensor'
+        wanted = '; '.join(f'{one.patch_embedding} ({one.name})' for one in LAYOUTS)
+        first = ', '.join(sorted(weights)[:5]) or 'none with a tensor'
         where = f' that begins with prefix={prefix!r}' if prefix else ''
         raise WeightsError(
             f'{source}: these are weights of no teacher known here. Looked for the weight of a patch embedding{where}: '
-            f'{wanted}. The file has {len(weights)} keys: {keys}...'
+            f'{wanted}. The file has {len(weights)} keys: {first}...'
         )
     if len(found) > 1:
         prefixes = ', '.join(repr(p) for _, p in found)
@@ -195,7 +195,7 @@ def _from_official(layout: Layout, inside: State, outside: State, source: str) -
     official = family.prepare(official)
     dropped: dict[str, list[str]] = {}
     names = [re.compile(pattern) for pattern, _ in family.names]
-    unknown = []
+    unknown: list[str] = []
     for key in list(official):
         if any(pattern.fullmatch(key) for pattern in names):
             continue
