@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -209,7 +210,7 @@ class TokenCache:
                 )
 
 
-def _checksum(row: np.ndarray) -> int:
+def _checksum(row: Any) -> int:
     return zlib.crc32(row.tobytes()) | _WRITTEN
 
 

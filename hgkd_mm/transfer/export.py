@@ -128,7 +128,9 @@ def _one_teacher(teacher: Any) -> Any:
     """Describe several teachers as one."""
     if not isinstance(teacher, list | tuple):
         return teacher
-    names = [one.get('name') or Path(one.get('weights') or one.get('type', 'teacher')).stem for one in teacher]
+    files = [one.get('weights') and Path(one['weights']).stem for one in teacher]
+    kinds = [str(one.get('type')).rpartition('.')[2] for one in teacher]
+    names = [one.get('name') or file or kind for one, file, kind in zip(teacher, files, kinds, strict=True)]
     return {'name': ' + '.join(names), 'teachers': list(teacher)}
 
 

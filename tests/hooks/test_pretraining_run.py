@@ -1,6 +1,7 @@
 """A whole pretraining run on generated images: teacher, cache, probe, export, resume."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,17 +106,34 @@ def test_cached_tokens_are_those_of_the_live_teacher(data_root, tmp_path):
         run(data_root, tmp_path / name, '--seed', '3', cache=cache)
         losses[name] = [line['loss'] for line in scalars(tmp_path / name) if 'loss' in line]
     np.testing.assert_allclose(losses['live'], losses['cached'], rtol=2e-3)
-    assert np.load(tmp_path / 'tokens/filled.npy').all()
+    assert np.load(tmp_path / 'tokens/index.npy').all()
 
 
 def test_a_cache_of_other_images_is_refused(data_root, tmp_path):
     run(data_root, tmp_path / 'run')
-    (tmp_path / 'other').mkdir()
-    run_root = tmp_path / 'other'
-    for folder in ('unlabeled', 'classification'):
-        (run_root / folder).symlink_to(data_root / folder)
-    with pytest.raises(DataError, match='differs in: images'):
-        run(run_root, tmp_path / 'second', cache=str(tmp_path / 'run/tokens'))
+    cache, moved = str(tmp_path / 'run/tokens'), tmp_path / 'moved'
+    shutil.copytree(data_root, moved)
+    run(moved, tmp_path / 'second', cache=cache, max_epochs=1, warmup_epochs=0.5)  # the same images elsewhere
+    for path in (moved / 'unlabeled').iterdir():
+        Image.new('RGB', (128, 128), 'red').save(path)
+    with pytest.raises(DataError, match='is stale: recomputed tokens'):
+        run(moved, tmp_path / 'third', cache=cache)
+    next((moved / 'unlabeled').iterdir()).rename(moved / 'unlabeled/other.png')
+    with pytest.raises(DataError, match='differs in source.dataset.names'):
+        run(moved, tmp_path / 'fourth', cache=cache)
+
+
+def test_layers_and_masked_targets_of_several_teachers_train_together(data_root, tmp_path):
+    def edit(cfg):
+        cfg.custom_hooks[0].teacher = [dict(TEACHER, layer=[1, 2]), dict(TEACHER, target='visible', img_size=96)]
+        head = dict(cfg.model.head)
+        cfg.model.head = dict(type='SeveralTargetsHead', heads=[head] * 3)
+
+    run(data_root, tmp_path / 'run', cache=None, edit=edit, max_epochs=1, warmup_epochs=0.5)
+    logged = {key for line in scalars(tmp_path / 'run') for key in line}
+    assert {'loss_masked_0', 'loss_masked_1', 'loss_visible_2'} <= logged and 'loss_masked_2' not in logged
+    teacher = load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']['teacher']
+    assert (teacher['name'], len(teacher['teachers'])) == ('ViTTeacher + ViTTeacher', 2)
 
 
 def test_a_cache_without_fixed_views_is_refused(data_root, tmp_path):

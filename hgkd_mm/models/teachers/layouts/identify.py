@@ -161,11 +161,11 @@ def _find_layout(weights: State, source: str, prefix: str) -> tuple[Layout, str]
         found = [(layout, p) for layout, p in found if 'teacher' not in p and 'momentum' not in p] or found
     if not found:
         wanted = '; '.join(f'{one.patch_embedding} ({one.name})' for one in LAYOUTS)
-        first = ', '.join(sorted(weights)[:5]) or 'none with a tensor'
+        some_keys = ', '.join(sorted(weights)[:5]) or 'none with a tensor'
         where = f' that begins with prefix={prefix!r}' if prefix else ''
         raise WeightsError(
             f'{source}: these are weights of no teacher known here. Looked for the weight of a patch embedding{where}: '
-            f'{wanted}. The file has {len(weights)} keys: {first}...'
+            f'{wanted}. The file has {len(weights)} keys: {some_keys}...'
         )
     if len(found) > 1:
         prefixes = ', '.join(repr(p) for _, p in found)
