@@ -10,6 +10,11 @@ from torch import Tensor
 from ..errors import MaskError
 from .geometry import Axes
 
+#: Each tap's pairs in a rulebook are filled up to a multiple of this many rows. Matrix products of few different
+#: sizes find their compiled kernel again: in bfloat16, oneDNN compiles one for every size it meets, which takes longer
+#: than the product.
+PAIRS_MULTIPLE = 32
+
 
 class RowSums(NamedTuple):
     """Sums of rows: row ``i`` of the result adds up the rows ``sources[offsets[i]:offsets[i + 1]]``; zero if none."""
@@ -22,10 +27,15 @@ class RowSums(NamedTuple):
         return F.embedding_bag(self.sources, rows, self.offsets, mode='sum')
 
     @classmethod
-    def by_target(cls, targets: Tensor, num_targets: int) -> 'RowSums':
-        """Return the sums that bring row ``i`` to row ``targets[i]``."""
+    def gather(cls, sources: Tensor, there: Tensor) -> 'RowSums':
+        """Return the sums that take the next of ``sources`` wherever ``there``, and zero elsewhere."""
+        return cls(sources.int(), (there.cumsum(0) - there.long()).int())
+
+    @classmethod
+    def by_target(cls, sources: Tensor, targets: Tensor, num_targets: int) -> 'RowSums':
+        """Return the sums that add row ``sources[i]`` to row ``targets[i]``."""
         counts = torch.bincount(targets, minlength=num_targets)
-        return cls(targets.argsort(stable=True), counts.cumsum(0) - counts)
+        return cls(sources[targets.argsort(stable=True)].int(), (counts.cumsum(0) - counts).int())
 
 
 class Halo(NamedTuple):
@@ -38,13 +48,14 @@ class Halo(NamedTuple):
 class Rulebook(NamedTuple):
     """Pairs of input and output rows that a convolution connects, tap by tap.
 
-    ``taps`` has the number ``ky*Kx + kx`` of each tap that connects anything, and where its pairs are in ``inputs`` and
-    ``outputs`` ``(n,)``. ``to_outputs`` and ``to_inputs`` add one row a pair up in the output and input rows.
+    ``taps`` has the number ``ky*Kx + kx`` of each tap that connects anything, and where its pairs are among all.
+    ``inputs`` and ``outputs`` take a row a pair from the input and output rows, zero for what fills a tap up to
+    :data:`PAIRS_MULTIPLE`; ``to_outputs`` and ``to_inputs`` add one row a pair up in the output and input rows.
     """
 
     taps: list[tuple[int, slice]]
-    inputs: Tensor
-    outputs: Tensor
+    inputs: RowSums
+    outputs: RowSums
     to_outputs: RowSums
     to_inputs: RowSums
 
@@ -160,22 +171,19 @@ class PatchMask:
             ``(V, len(span_y), len(span_x))`` rows; ``V*P*Q`` stands for a pixel that is hidden or off the image.
         """
 
-        def build() -> Tensor:
-            (patch_y, inside_y), (patch_x, inside_x) = (
-                (span.div(side, rounding_mode='floor'), span % side)
-                for span, side in ((self._coordinates(span_y), height), (self._coordinates(span_x), width))
-            )
-            margin = max(int(patch_y.abs().max()), int(patch_x.abs().max()))
-            slots = F.pad(self._slots(), [margin] * 4, value=self.num_visible)
-            slot = slots[
-                self.image[:, None, None],
-                self.row[:, None, None] + patch_y[None, :, None] + margin,
-                self.column[:, None, None] + patch_x[None, None, :] + margin,
-            ]
-            table = (slot * height + inside_y[None, :, None]) * width + inside_x[None, None, :]
-            return table.where(slot < self.num_visible, self.num_visible * height * width)
-
-        return self.cached(('window', height, width, span_y, span_x), build)
+        (patch_y, inside_y), (patch_x, inside_x) = (
+            (span.div(side, rounding_mode='floor'), span % side)
+            for span, side in ((self._coordinates(span_y), height), (self._coordinates(span_x), width))
+        )
+        margin = max(int(patch_y.abs().max()), int(patch_x.abs().max()))
+        slots = F.pad(self._slots(), [margin] * 4, value=self.num_visible)
+        slot = slots[
+            self.image[:, None, None],
+            self.row[:, None, None] + patch_y[None, :, None] + margin,
+            self.column[:, None, None] + patch_x[None, None, :] + margin,
+        ]
+        table = (slot * height + inside_y[None, :, None]) * width + inside_x[None, None, :]
+        return table.where(slot < self.num_visible, self.num_visible * height * width)
 
     def halo(self, height: int, width: int, axes: Axes) -> Halo:
         """Where each pixel of all tiles with halos comes from.
@@ -193,23 +201,20 @@ class PatchMask:
         def build() -> Halo:
             rows = self.window_rows(height, width, *spans).flatten()
             there = rows < self.num_visible * height * width
-            read = RowSums(rows[there], there.cumsum(0) - there.long())
-            return Halo(read, (~there).nonzero().flatten())
+            return Halo(RowSums.gather(rows[there], there), (~there).nonzero().flatten())
 
         return self.cached(('halo', height, width, *spans), build)
 
     def halo_adjoint(self, height: int, width: int, axes: Axes) -> RowSums:
         """Sums that bring each pixel of halos back to the tile it was read from; see :meth:`halo`."""
-        spans = self._spans(height, width, axes)
 
         def build() -> RowSums:
-            num_rows = self.num_visible * height * width
-            rows = self.window_rows(height, width, *spans).flatten()
-            positions = (rows < num_rows).nonzero().flatten()
-            back = RowSums.by_target(rows[positions], num_rows)
-            return RowSums(positions[back.sources], back.offsets)
+            read, missing = self.halo(height, width, axes)
+            there = torch.ones(len(read.offsets), dtype=torch.bool, device=missing.device)
+            there[missing] = False
+            return RowSums.by_target(there.nonzero().flatten(), read.sources, self.num_visible * height * width)
 
-        return self.cached(('halo adjoint', height, width, *spans), build)
+        return self.cached(('halo adjoint', height, width, *self._spans(height, width, axes)), build)
 
     @staticmethod
     def _spans(height: int, width: int, axes: Axes) -> list[range]:
@@ -239,16 +244,26 @@ class PatchMask:
             tiles = tiles[..., :: axes[0].dilation, :: axes[1].dilation]
             table = tiles.reshape(-1, axes[0].kernel * axes[1].kernel).T
             num_out = table.shape[1]
-            pairs = (table < num_rows).nonzero()
-            ends = torch.bincount(pairs[:, 0], minlength=len(table)).cumsum(0).tolist()
-            taps = [
-                (tap, slice(start, end))
-                for tap, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
-                if start < end
-            ]
-            inputs, outputs = table[pairs[:, 0], pairs[:, 1]], pairs[:, 1].contiguous()
-            sums = RowSums.by_target(outputs, num_out), RowSums.by_target(inputs, num_rows)
-            return Rulebook(taps, inputs, outputs, *sums)
+            tap, outputs = (table < num_rows).nonzero(as_tuple=True)
+            inputs = table[tap, outputs]
+            counts = torch.bincount(tap, minlength=len(table))
+            filled = (counts + PAIRS_MULTIPLE - 1) // PAIRS_MULTIPLE * PAIRS_MULTIPLE
+            ends = filled.cumsum(0)
+            shift = (ends - filled) - (counts.cumsum(0) - counts)
+            positions = torch.arange(len(tap), device=tap.device) + shift[tap]
+            there = torch.zeros(int(ends[-1]), dtype=torch.bool, device=tap.device)
+            there[positions] = True
+            return Rulebook(
+                [
+                    (number, slice(end - count, end))
+                    for number, (end, count) in enumerate(zip(ends.tolist(), filled.tolist(), strict=True))
+                    if count
+                ],
+                RowSums.gather(inputs, there),
+                RowSums.gather(outputs, there),
+                RowSums.by_target(positions, outputs, num_out),
+                RowSums.by_target(positions, inputs, num_rows),
+            )
 
         return self.cached(('rulebook', height, width, axes), build)
 

@@ -21,8 +21,8 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> list
     """See that two conversions of one network agree; the packed one never gets to see a hidden pixel.
 
     What a network's own code does to its maps (a mean over all positions, an interpolation) is invisible to a walk
-    over its layers; here it shows. Runs in float64, with the statistics of the batch in batch norms and everything
-    else in evaluation mode; random numbers drawn elsewhere stay as they were.
+    over its layers; here it shows. Runs in float64 whatever autocast is in force, with the statistics of the batch in
+    batch norms and everything else in evaluation mode; random numbers drawn elsewhere stay as they were.
 
     Args:
         packed: A conversion of a copy; used up by this.
@@ -50,7 +50,8 @@ def prove(packed: SparseForward, masked: SparseForward, patch_size: int) -> list
                 layer.training = True
     visible = torch.tensor([[[1, 1], [0, 1]], [[0, 1], [0, 0]]], dtype=torch.bool)
     mask = PatchMask(visible, patch_size)
-    ours, theirs = _Run(packed, images, mask), _Run(masked, images, mask)
+    with torch.autocast('cpu', enabled=False):
+        ours, theirs = _Run(packed, images, mask), _Run(masked, images, mask)
     for event, expected in theirs.maps.items():
         found = ours.maps.get(event)
         # In another layout, such as channels last, it is compared further on.

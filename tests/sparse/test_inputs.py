@@ -55,8 +55,7 @@ def test_lower_precision_rounds_and_does_no_more(precision, backend):
     assert feats[0].dtype == (torch.float32 if precision == 'float32' else torch.bfloat16) or backend == 'spconv'
     for one, other in zip(feats, exact, strict=True):
         assert ((one - other).norm() / other.norm()).item() < tolerance
-        hidden = other == 0
-        assert (one[hidden] == 0).all()
+        assert not one.masked_select(~PatchMask(visible, 32).grid(*one.shape[-2:])).any()
     # of the last stage, where nothing has added up yet
     name = 'layer4.1.conv2.weight'
     assert ((grads[name] - exact_grads[name]).norm() / exact_grads[name].norm()).item() < 2 * tolerance

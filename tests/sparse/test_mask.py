@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hgkd_mm.errors import MaskError
 from hgkd_mm.sparse import PatchMask
 from hgkd_mm.sparse.geometry import Axis
+from hgkd_mm.sparse.mask import PAIRS_MULTIPLE
 
 
 @st.composite
@@ -56,18 +57,21 @@ def test_rulebook_equals_a_loop_over_pixels(visible, vertical, horizontal):
                             pairs.append((ky * axes[1].kernel + kx, number, read))
                 number += 1
     book = mask.rulebook(height, width, axes)
+    assert sum(where.stop - where.start for _, where in book.taps) == len(book.inputs.offsets)
+    assert all((where.stop - where.start) % PAIRS_MULTIPLE == 0 for _, where in book.taps)
+    # a row's number as its only value, from 1: zero is what fills up
+    reads = book.inputs.of(torch.arange(1.0, len(tiles) * height * width + 1)[:, None])[:, 0]
+    outputs = book.outputs.of(torch.arange(1.0, number + 1)[:, None])[:, 0]
     found = [
-        (tap, output, read)
+        (tap, int(output) - 1, int(read) - 1)
         for tap, where in book.taps
-        for read, output in zip(book.inputs[where].tolist(), book.outputs[where].tolist(), strict=True)
+        for read, output in zip(reads[where], outputs[where], strict=True)
+        if read or output
     ]
     assert found == sorted(pairs)
-    values = torch.randn(len(pairs), 2, dtype=torch.float64)
-    for sums, index, size in (
-        (book.to_outputs, book.outputs, number),
-        (book.to_inputs, book.inputs, len(tiles) * height * width),
-    ):
-        expected = torch.zeros(size, 2, dtype=torch.float64).index_add(0, index, values)
+    values = torch.randn(len(reads), 2, dtype=torch.float64)
+    for sums, index, size in ((book.to_outputs, outputs, number), (book.to_inputs, reads, len(tiles) * height * width)):
+        expected = torch.zeros(size + 1, 2, dtype=torch.float64).index_add(0, index.long(), values)[1:]
         torch.testing.assert_close(sums.of(values), expected)
 
 

@@ -30,7 +30,7 @@ class RulebookConv(torch.autograd.Function):
     def forward(ctx, rows: Tensor, weight: Tensor, rulebook: Rulebook) -> Tensor:  # noqa: D102
         ctx.save_for_backward(rows, weight)
         ctx.rulebook = rulebook
-        taps, gathered = _taps(weight), rows.index_select(0, rulebook.inputs)
+        taps, gathered = _taps(weight), rulebook.inputs.of(rows)
         products = rows.new_empty(len(gathered), len(weight))
         for tap, pairs in rulebook.taps:
             torch.mm(gathered[pairs], taps[tap].T, out=products[pairs])
@@ -42,10 +42,10 @@ class RulebookConv(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         rulebook = ctx.rulebook
         need_rows, need_weight = ctx.needs_input_grad[:2]
-        gathered = grad.index_select(0, rulebook.outputs)
+        gathered = rulebook.outputs.of(grad)
         grad_rows = grad_weight = None
         if need_weight:
-            inputs = rows.index_select(0, rulebook.inputs)
+            inputs = rulebook.inputs.of(rows)
             grad_taps = weight.new_zeros(weight[0, 0].numel(), *weight.shape[:2])
             for tap, pairs in rulebook.taps:
                 torch.mm(gathered[pairs].T, inputs[pairs], out=grad_taps[tap])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ...errors import ConfigError
 from ..geometry import Axes, Axis
@@ -90,7 +91,7 @@ def pairs_of(mask: PatchMask, height: int, width: int, axes: Axes) -> Pairs:
     def build() -> Pairs:
         batch, rows, columns = mask.visible.shape
         size = [rows * height, columns * width]
-        ops, _, algo = _spconv()
+        ops, algo = _spconv()
         submanifold = all(a.stride == 1 and 2 * a.padding == a.dilation * (a.kernel - 1) for a in axes)
         out_sites, pairs, counts = ops.get_indice_pairs(
             _sites(mask, *size),
@@ -116,13 +117,33 @@ def pairs_of(mask: PatchMask, height: int, width: int, axes: Axes) -> Pairs:
     return mask.cached(('spconv', height, width, axes), build)
 
 
+class _Convolve(torch.autograd.Function):
+    """spconv's convolution with a backward pass that stays out of autocast too: it has no bfloat16 on CPUs."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
+        ops, algo = _spconv()
+        ctx.save_for_backward(rows, weight)
+        ctx.pairs = pairs
+        return ops.indice_conv(
+            rows, weight, pairs.pairs, pairs.counts, pairs.num_out, False, pairs.submanifold, algo=algo
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        ops, algo = _spconv()
+        pairs = ctx.pairs
+        with torch.autocast(grad.device.type, enabled=False):
+            grad_rows, grad_weight = ops.indice_conv_backward(
+                *ctx.saved_tensors, grad, pairs.pairs, pairs.counts, False, pairs.submanifold, algo=algo
+            )
+        return grad_rows, grad_weight, None
+
+
 def convolve(rows: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
     """Convolve ``rows (N, C)`` with ``weight (O, C, Ky, Kx)``: output rows at visible positions ``(N', O)``."""
-    _, functional, algo = _spconv()
-    run = functional.indice_subm_conv if pairs.submanifold else functional.indice_conv
-    out = run(
-        rows.contiguous(), weight.permute(0, 2, 3, 1).contiguous(), pairs.pairs, pairs.counts, pairs.num_out, algo
-    )
+    out = _Convolve.apply(rows.contiguous(), weight.permute(0, 2, 3, 1).contiguous(), pairs)
     if pairs.visible is None:
         return out
     # An output that no input reaches is zero.
@@ -137,10 +158,10 @@ def _sites(mask: PatchMask, height: int, width: int) -> Tensor:
 
 
 @functools.cache
-def _spconv() -> tuple[Any, Any, Any]:
+def _spconv() -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # it uses names that PyTorch is about to drop
         from spconv.core import ConvAlgo
-        from spconv.pytorch import functional, ops
+        from spconv.pytorch import ops
 
-    return ops, functional, ConvAlgo.Native
+    return ops, ConvAlgo.Native
