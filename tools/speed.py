@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     for kind, text in (
         ('encoder', 'dense, mmpretrain, masked and packed: time, memory and the theoretical limit'),
         ('step', "whole pretraining steps: H-GKD with a live and a cached teacher, mmpretrain's SparK"),
-        ('scaling', 'packed over the visible fraction'),
+        ('scaling', 'packed over the visible fraction and the image size'),
         ('profile', 'the operators that the packed backend spends its time in'),
         ('backbones', 'every network of the zoo: exact or not, packed against masked'),
     ):
@@ -29,8 +29,10 @@ def parse_args() -> argparse.Namespace:
         if kind != 'backbones':
             one.add_argument('--model', default='ResNet-50')
         one.add_argument('--batch-size', type=int, default=16)
-        one.add_argument('--img-size', type=int, default=224, help='pixels')
-        if kind != 'scaling':
+        if kind == 'scaling':
+            one.add_argument('--img-sizes', type=int, nargs='+', default=[224], help='pixels')
+        else:
+            one.add_argument('--img-size', type=int, default=224, help='pixels')
             one.add_argument('--visible', type=int, default=20, help='visible patches an image')
         one.add_argument('--amp', action='store_true', help='bfloat16 autocast')
         one.add_argument('--threads', type=int, default=2)
@@ -48,6 +50,9 @@ def main() -> None:
     args = parse_args()
     facts = {k: getattr(args, k) for k in ('model', 'batch_size', 'img_size', 'visible', 'amp', 'threads') if k in args}
     setting = Setting(**facts)
+    title = describe(setting)
+    if args.kind == 'scaling':
+        title = f'{setting.model}, {title.partition(" visible, ")[2]}'
     if args.kind == 'encoder':
         rows = measure_encoder(setting, args.rounds)
         for row in rows:
@@ -55,34 +60,32 @@ def main() -> None:
             row['memory_mib'] = peak_memory(setting, row['variant'], repeats=3)
         heads = dict(variant='encoder', forward_ms='forward, ms', step_ms='forward + backward, ms')
         heads |= dict(dense_ratio='times as fast as dense', memory_mib='peak memory, MiB')
-        note = (
-            f'{describe(setting)}. Theoretical limit: {limit(setting.model, random_visible(setting)):.2f} times dense.'
-        )
+        note = f'{title}. Theoretical limit: {limit(setting.model, random_visible(setting)):.2f} times dense.'
     elif args.kind == 'step':
         rows = measure_step(setting, args.rounds)
         heads = dict(method='pretraining', step_ms='step, ms', images_per_s='images/s')
-        note = f'{describe(setting)}.'
+        note = f'{title}.'
     elif args.kind == 'profile':
         rows = measure_profile(setting, rounds=args.rounds)
         heads = dict(operator='operator', calls='calls a step', step_ms='ms a step', share='share, %')
-        note = f'{describe(setting)}, packed, forward + backward.'
+        note = f'{title}, packed, forward + backward.'
     elif args.kind == 'scaling':
-        rows = measure_scaling(setting, args.rounds, tuple(tenth / 10 for tenth in range(1, 10)))
-        heads = dict(visible='visible patches', fraction='fraction', step_ms='forward + backward, ms')
-        heads |= dict(relative='time / time of the whole image')
-        note = f'{describe(setting).replace(f"{setting.visible} of ", "")}.'
+        rows = measure_scaling(setting, args.rounds, tuple(tenth / 10 for tenth in range(1, 10)), tuple(args.img_sizes))
+        heads = dict(img_size='image, px', visible='visible patches', fraction='fraction')
+        heads |= dict(step_ms='forward + backward, ms', relative='time / time of the whole image')
+        note = f'{title}.'
     else:
         rows = measure_backbones(setting, args.rounds)
         heads = dict(model='backbone', result='packed = masked in float64', masked_ms='masked, ms')
         heads |= dict(packed_ms='packed, ms', speedup='speed-up')
-        note = f'{describe(setting).partition(", ")[2]}.'
+        note = f'{title.partition(", ")[2]}.'
     about = machine()
     text = f'{table(rows, heads)}\n\n{note} {about["cpu"]}, {about["instructions"]}, PyTorch {about["torch"]}.'
     print(text)
     if args.json:
         write_json(args.json, args.kind, asdict(setting), rows)
     if getattr(args, 'plot', None):
-        (plot_scaling if args.kind == 'scaling' else plot_bars)(args.plot, describe(setting), rows)
+        (plot_scaling if args.kind == 'scaling' else plot_bars)(args.plot, title, rows)
     if args.document:
         write_block(args.document, args.block or f'speed-{args.kind}', text)
 

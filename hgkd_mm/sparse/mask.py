@@ -24,25 +24,22 @@ class RowSums(NamedTuple):
 
     def of(self, rows: Tensor) -> Tensor:
         """Add up ``rows (N, C)``: ``(len(offsets), C)``, in one pass and a fixed order; not differentiable."""
-        return F.embedding_bag(self.sources, rows, self.offsets, mode='sum')
+        return F.embedding_bag(self.sources, rows.detach(), self.offsets, mode='sum')
+
+    def counts(self) -> Tensor:
+        """Return how many rows each row of the result adds up."""
+        return self.offsets.diff(append=self.offsets.new_full((1,), len(self.sources)))
 
     @classmethod
     def gather(cls, sources: Tensor, there: Tensor) -> 'RowSums':
         """Return the sums that take the next of ``sources`` wherever ``there``, and zero elsewhere."""
-        return cls(sources.int(), (there.cumsum(0) - there.long()).int())
+        return cls(sources.int(), there.cumsum(0, dtype=torch.int32) - there.int())
 
     @classmethod
     def by_target(cls, sources: Tensor, targets: Tensor, num_targets: int) -> 'RowSums':
         """Return the sums that add row ``sources[i]`` to row ``targets[i]``."""
         counts = torch.bincount(targets, minlength=num_targets)
         return cls(sources[targets.argsort(stable=True)].int(), (counts.cumsum(0) - counts).int())
-
-
-class Halo(NamedTuple):
-    """Tiles with their surroundings, ``read`` of the tiles' rows; ``missing`` rows are hidden or off the image."""
-
-    read: RowSums
-    missing: Tensor
 
 
 class Rulebook(NamedTuple):
@@ -143,7 +140,7 @@ class PatchMask:
         height, width = rows * packed.shape[2], columns * packed.shape[3]
         pixels = packed.permute(0, 2, 3, 1).reshape(-1, channels)
         grid = packed.new_zeros(batch * height * width, channels)
-        grid = grid.index_copy(0, self.grid_rows(height, width), pixels)
+        grid = grid.index_copy_(0, self.grid_rows(height, width), pixels)
         return grid.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def grid_rows(self, height: int, width: int) -> Tensor:
@@ -170,23 +167,22 @@ class PatchMask:
         Returns:
             ``(V, len(span_y), len(span_x))`` rows; ``V*P*Q`` stands for a pixel that is hidden or off the image.
         """
-
         (patch_y, inside_y), (patch_x, inside_x) = (
             (span.div(side, rounding_mode='floor'), span % side)
             for span, side in ((self._coordinates(span_y), height), (self._coordinates(span_x), width))
         )
         margin = max(int(patch_y.abs().max()), int(patch_x.abs().max()))
         slots = F.pad(self._slots(), [margin] * 4, value=self.num_visible)
-        slot = slots[
-            self.image[:, None, None],
-            self.row[:, None, None] + patch_y[None, :, None] + margin,
-            self.column[:, None, None] + patch_x[None, None, :] + margin,
+        near = self._coordinates(range(2 * margin + 1))
+        around = slots[
+            self.image[:, None, None], self.row[:, None, None] + near[:, None], self.column[:, None, None] + near
         ]
-        table = (slot * height + inside_y[None, :, None]) * width + inside_x[None, None, :]
-        return table.where(slot < self.num_visible, self.num_visible * height * width)
+        slot = around.index_select(1, patch_y + margin).index_select(2, patch_x + margin)
+        table = slot * (height * width) + (inside_y[:, None] * width + inside_x).int()
+        return table.clamp_(max=self.num_visible * height * width)
 
-    def halo(self, height: int, width: int, axes: Axes) -> Halo:
-        """Where each pixel of all tiles with halos comes from.
+    def halo(self, height: int, width: int, axes: Axes) -> RowSums:
+        """Return the sums that read all tiles with halos from the tiles; none where a pixel is hidden or off the image.
 
         Args:
             height: Tile height P.
@@ -198,23 +194,29 @@ class PatchMask:
         """
         spans = self._spans(height, width, axes)
 
-        def build() -> Halo:
+        def build() -> RowSums:
             rows = self.window_rows(height, width, *spans).flatten()
             there = rows < self.num_visible * height * width
-            return Halo(RowSums.gather(rows[there], there), (~there).nonzero().flatten())
+            return RowSums.gather(rows.masked_select(there), there)
 
         return self.cached(('halo', height, width, *spans), build)
 
     def halo_adjoint(self, height: int, width: int, axes: Axes) -> RowSums:
-        """Sums that bring each pixel of halos back to the tile it was read from; see :meth:`halo`."""
+        """Return the sums that bring each pixel of halos back to the tile it was read from; see :meth:`halo`."""
 
         def build() -> RowSums:
-            read, missing = self.halo(height, width, axes)
-            there = torch.ones(len(read.offsets), dtype=torch.bool, device=missing.device)
-            there[missing] = False
-            return RowSums.by_target(there.nonzero().flatten(), read.sources, self.num_visible * height * width)
+            read = self.halo(height, width, axes)
+            return RowSums.by_target(read.counts().nonzero().flatten(), read.sources, self.num_visible * height * width)
 
         return self.cached(('halo adjoint', height, width, *self._spans(height, width, axes)), build)
+
+    def halo_gaps(self, height: int, width: int, axes: Axes) -> Tensor:
+        """Return the rows of halos that are hidden or off the image; see :meth:`halo`."""
+
+        def build() -> Tensor:
+            return (self.halo(height, width, axes).counts() == 0).nonzero().flatten()
+
+        return self.cached(('halo gaps', height, width, *self._spans(height, width, axes)), build)
 
     @staticmethod
     def _spans(height: int, width: int, axes: Axes) -> list[range]:
@@ -244,20 +246,20 @@ class PatchMask:
             tiles = tiles[..., :: axes[0].dilation, :: axes[1].dilation]
             table = tiles.reshape(-1, axes[0].kernel * axes[1].kernel).T
             num_out = table.shape[1]
-            tap, outputs = (table < num_rows).nonzero(as_tuple=True)
-            inputs = table[tap, outputs]
-            counts = torch.bincount(tap, minlength=len(table))
-            filled = (counts + PAIRS_MULTIPLE - 1) // PAIRS_MULTIPLE * PAIRS_MULTIPLE
-            ends = filled.cumsum(0)
-            shift = (ends - filled) - (counts.cumsum(0) - counts)
-            positions = torch.arange(len(tap), device=tap.device) + shift[tap]
-            there = torch.zeros(int(ends[-1]), dtype=torch.bool, device=tap.device)
-            there[positions] = True
+            connected = table < num_rows
+            inputs = table.masked_select(connected)
+            outputs = torch.arange(num_out, device=table.device).expand_as(table).masked_select(connected)
+            counts = connected.sum(1)
+            sizes = (counts + PAIRS_MULTIPLE - 1) // PAIRS_MULTIPLE * PAIRS_MULTIPLE
+            ends = sizes.cumsum(0)
+            there = self._coordinates(range(int(sizes.max()))) < counts[:, None]
+            there = there[self._coordinates(range(there.shape[1])) < sizes[:, None]]
+            positions = there.nonzero().flatten()
             return Rulebook(
                 [
-                    (number, slice(end - count, end))
-                    for number, (end, count) in enumerate(zip(ends.tolist(), filled.tolist(), strict=True))
-                    if count
+                    (tap, slice(end - size, end))
+                    for tap, (end, size) in enumerate(zip(ends.tolist(), sizes.tolist(), strict=True))
+                    if size
                 ],
                 RowSums.gather(inputs, there),
                 RowSums.gather(outputs, there),
@@ -292,8 +294,8 @@ class PatchMask:
         """Number of the tile at each patch ``(B, Hp, Wp)``; ``V`` where it is hidden."""
 
         def build() -> Tensor:
-            slots = torch.full_like(self.visible, self.num_visible, dtype=torch.long)
-            slots[self.visible] = torch.arange(self.num_visible, device=slots.device)
+            slots = torch.full_like(self.visible, self.num_visible, dtype=torch.int32)
+            slots[self.visible] = torch.arange(self.num_visible, dtype=slots.dtype, device=slots.device)
             return slots
 
         return self.cached(('slots',), build)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import UnsupportedLayerError
 from ..sparse import PatchMask, make_sparse
-from ..sparse.zoo import ZOO
+from ..sparse.zoo import REFUSED, ZOO
 from .encoder import Setting, steps, use_threads
 from .rounds import median_seconds
 
@@ -38,7 +38,7 @@ def relative_error(network: nn.Module, visible: Tensor) -> float:
 
 
 def measure_backbones(setting: Setting, rounds: int = 3) -> list[dict]:
-    """Check and time every network of the zoo.
+    """Check and time every network of the zoo; say why of those that are refused.
 
     Args:
         setting: Batch, size, visible patches, precision and threads of the timing; ``model`` is replaced.
@@ -50,7 +50,7 @@ def measure_backbones(setting: Setting, rounds: int = 3) -> list[dict]:
     """
     visible = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
     found = []
-    for name, config in ZOO.items():
+    for name, config in {**ZOO, **REFUSED}.items():
         torch.manual_seed(0)
         row: dict = {'model': name}
         found.append(row)

@@ -107,7 +107,8 @@ def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
             feats = forward(images, visible)
         if backward:
             network.zero_grad(set_to_none=True)
-            torch.autograd.backward(feats, [torch.ones_like(feat) for feat in feats])
+            # Unlike gradients handed over as tensors, those of a sum take no memory of their own.
+            torch.stack([feat.sum() for feat in feats]).sum().backward()
 
     return step
 
@@ -147,33 +148,40 @@ def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | Non
     return [dict(variant=name, forward_ms=forward[name] * 1e3, step_ms=step[name] * 1e3) for name in names]
 
 
-def measure_scaling(setting: Setting, rounds: int = 5, fractions: tuple[float, ...] = ()) -> list[dict]:
-    """Time the packed backend over the visible fraction, all fractions taking turns.
+def measure_scaling(
+    setting: Setting, rounds: int = 5, fractions: tuple[float, ...] = (), img_sizes: tuple[int, ...] = ()
+) -> list[dict]:
+    """Time the packed backend over the visible fraction and the image size, all taking turns.
 
     Args:
         setting: What to time; ``visible`` is replaced.
         rounds: Rounds after one to warm up.
         fractions: Wanted visible fractions; the nearest whole number of patches is taken. The whole image is added.
+        img_sizes: Image sides in pixels; none takes the setting's.
 
     Returns:
-        One row a fraction: ``visible``, ``fraction``, ``step_ms``, and ``relative`` to the whole image.
+        One row a size and fraction: ``img_size``, ``visible``, ``fraction``, ``step_ms``, and ``relative`` to the whole
+        image of that size.
     """
-    total = (setting.img_size // 32) ** 2
-    counts = sorted({min(total, max(1, round(total * fraction))) for fraction in (*fractions, 1.0)})
-    settings = {count: replace(setting, visible=count) for count in counts}
-    for one in settings.values():
-        one.check()
+    settings = {}
+    for size in img_sizes or (setting.img_size,):
+        total = (size // 32) ** 2
+        for count in sorted({min(total, max(1, round(total * fraction))) for fraction in (*fractions, 1.0)}):
+            one = replace(setting, img_size=size, visible=count)
+            one.check()
+            settings[f'{size} {count / total}'] = one
     with use_threads(setting.threads):
-        runs = {str(count): steps(one, 'packed', backward=True) for count, one in settings.items()}
+        runs = {name: steps(one, 'packed', backward=True) for name, one in settings.items()}
         seconds = median_seconds(runs, rounds)
     return [
         dict(
-            visible=count,
-            fraction=count / total,
-            step_ms=seconds[str(count)] * 1e3,
-            relative=seconds[str(count)] / seconds[str(total)],
+            img_size=one.img_size,
+            visible=one.visible,
+            fraction=one.visible / (one.img_size // 32) ** 2,
+            step_ms=seconds[name] * 1e3,
+            relative=seconds[name] / seconds[f'{one.img_size} 1.0'],
         )
-        for count in counts
+        for name, one in settings.items()
     ]
 
 

@@ -71,7 +71,9 @@ def plot_scaling(path: str | os.PathLike, title: str, rows: Sequence[dict]) -> N
     figure = Figure(figsize=(4.5, 4), layout='constrained')
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color='grey', linestyle=':', label='time = fraction')
-    axis.plot([row['fraction'] for row in rows], [row['relative'] for row in rows], marker='o', label='packed')
+    for size in sorted({row['img_size'] for row in rows}):
+        points = [(row['fraction'], row['relative']) for row in rows if row['img_size'] == size]
+        axis.plot(*zip(*points, strict=True), marker='o', label=f'packed, {size} px')
     axis.set_xlabel('visible fraction')
     axis.set_ylabel('time / time of the whole image')
     axis.set_title(title, fontsize=8)

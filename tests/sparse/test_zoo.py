@@ -11,6 +11,8 @@ from hgkd_mm.errors import UnsupportedLayerError
 from hgkd_mm.sparse import PatchMask, make_sparse
 from hgkd_mm.sparse.zoo import REFUSED, ZOO
 
+from .conftest import has_spconv
+
 QUICK = {'ResNet-18', 'ConvNeXt V2-A', 'MobileNetV3-S', 'RegNetX-400MF', 'ShuffleNetV2'}
 VISIBLE = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
 
@@ -61,12 +63,13 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 @pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ZOO])
-def test_packed_equals_masked_and_hidden_pixels_change_nothing(name):
+def test_all_backends_are_equal_and_hidden_pixels_change_nothing(name):
     net = build(name)
     images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
-    packed, masked = (run(net, backend, images, VISIBLE) for backend in ('packed', 'masked'))
+    masked = run(net, 'masked', images, VISIBLE)
     assert sum(n.startswith('stage') for n in masked) >= 3 and masked['stage 0'].abs().max() > 1e-3
-    assert_equal(packed, masked)
+    for backend in ('packed', *(['spconv'] if has_spconv else [])):
+        assert_equal(run(net, backend, images, VISIBLE), masked)
 
 
 @pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ZOO])

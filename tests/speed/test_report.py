@@ -36,5 +36,5 @@ def test_files(tmp_path):
     content = json.loads((tmp_path / 'x.json').read_text())
     assert content['kind'] == 'encoder' and content['rows'] == rows and content['machine']['torch']
     plot_bars(tmp_path / 'x.png', 'title', rows)
-    plot_scaling(tmp_path / 'y.png', 'title', [dict(fraction=1.0, relative=1.0)])
+    plot_scaling(tmp_path / 'y.png', 'title', [dict(img_size=64, fraction=1.0, relative=1.0)])
     assert all((tmp_path / name).read_bytes().startswith(b'\x89PNG') for name in ('x.png', 'y.png'))

@@ -46,7 +46,9 @@ class RulebookConv(torch.autograd.Function):
         grad_rows = grad_weight = None
         if need_weight:
             inputs = rulebook.inputs.of(rows)
-            grad_taps = weight.new_zeros(weight[0, 0].numel(), *weight.shape[:2])
+            grad_taps = weight.new_empty(weight[0, 0].numel(), *weight.shape[:2])
+            for tap in set(range(len(grad_taps))).difference(tap for tap, _ in rulebook.taps):
+                grad_taps[tap] = 0
             for tap, pairs in rulebook.taps:
                 torch.mm(gathered[pairs].T, inputs[pairs], out=grad_taps[tap])
             grad_weight = grad_taps.unflatten(0, weight.shape[2:]).permute(2, 3, 0, 1)

@@ -13,28 +13,30 @@ from .rows import read_halo, return_halo, with_halo
 
 
 class HaloMaxPool(torch.autograd.Function):
-    """Max-pooling over tiles with halos. Keeps the tiles for the backward pass and reads the halos again."""
+    """Max-pooling over tiles with halos. Keeps no map for the backward pass, only where in the halos the maxima are."""
 
     @staticmethod
     def forward(ctx, x: Tensor, mask: PatchMask, axes: Axes) -> Tensor:  # noqa: D102
         halo = read_halo(x, mask, axes, fill=-torch.inf)
         out, indices = F.max_pool2d_with_indices(halo, *_window(axes))
         # Indices are within a halo, small: 64 bits each would be as large as two of the maps.
-        ctx.save_for_backward(x, indices.to(torch.int32))
-        ctx.settings = mask, axes
+        is_small = halo[0, 0].numel() <= torch.iinfo(torch.int16).max
+        ctx.save_for_backward(indices.to(torch.int16 if is_small else torch.int32))
+        ctx.settings = mask, axes, x.shape[-2:], halo.shape
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
-        x, indices = ctx.saved_tensors
-        mask, axes = ctx.settings
-        halo = read_halo(x, mask, axes)  # for its shape and layout
+        (indices,) = ctx.saved_tensors
+        mask, axes, size, halo_shape = ctx.settings
+        # Of the halos only shape and layout count.
+        halo = torch.empty(halo_shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)
         kernel, stride, padding, dilation = _window(axes)
         grad_halo = torch.ops.aten.max_pool2d_with_indices_backward(
             grad, halo, kernel, stride, padding, dilation, False, indices.long()
         )
-        return return_halo(grad_halo, mask, axes, *x.shape[-2:]), None, None
+        return return_halo(grad_halo, mask, axes, *size), None, None
 
 
 def _window(axes: Axes) -> tuple[list[int], list[int], list[int], list[int]]:

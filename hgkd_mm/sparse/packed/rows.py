@@ -34,10 +34,9 @@ def read_halo(packed: Tensor, mask: PatchMask, axes: Axes, fill: float = 0.0) ->
         MaskError: The tile is not a whole number of strides.
     """
     height, width = packed.shape[-2:]
-    table = mask.halo(height, width, axes)
-    rows = table.read.of(to_rows(packed))
+    rows = mask.halo(height, width, axes).of(to_rows(packed))
     if fill:
-        rows.index_fill_(0, table.missing, fill)
+        rows.index_fill_(0, mask.halo_gaps(height, width, axes), fill)
     return from_rows(rows, *(side + sum(axis.halo(side)) for axis, side in zip(axes, (height, width), strict=True)))
 
 
