@@ -107,8 +107,7 @@ def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
             feats = forward(images, visible)
         if backward:
             network.zero_grad(set_to_none=True)
-            # Unlike gradients handed over as tensors, those of a sum take no memory of their own.
-            torch.stack([feat.sum() for feat in feats]).sum().backward()
+            torch.autograd.backward(feats, [torch.ones_like(feat) for feat in feats])
 
     return step
 

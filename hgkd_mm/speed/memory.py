@@ -1,12 +1,10 @@
 """Peak memory of a training step above the model itself, each variant in a process of its own."""
 
-import ctypes
-import gc
 import json
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -38,11 +36,7 @@ def peak_memory(setting: Setting, variant: str, repeats: int = 1) -> float:
 
 def _measure(variant: str, setting: Setting) -> float:
     torch.set_num_threads(setting.threads)
-    # Another network and a small image first: libraries load their code at the first use.
-    steps(replace(setting, batch_size=2, img_size=64, visible=2), variant, backward=True)()
     step = steps(setting, variant, backward=True)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # give back what was freed so far, or the step would find room in it
     # Forget the peak so far: building took memory too, and a child starts with its parent's peak.
     Path('/proc/self/clear_refs').write_text('5')
     before = _status('VmRSS')

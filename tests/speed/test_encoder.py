@@ -48,11 +48,6 @@ def test_scaling_takes_whole_patches_and_ends_with_the_whole_image():
     rows = measure_scaling(SMALL, rounds=1, fractions=(0.1, 0.2, 0.5), img_sizes=(64, 96))
     counts = {64: [1, 2, 4], 96: [1, 2, 4, 9]}
     assert [(row['img_size'], row['visible']) for row in rows] == [(n, c) for n in counts for c in counts[n]]
-        (64, 1),
-        (64, 2),
-        (64, 4),
-        *((96, n) for n in (1, 2, 4, 9)),
-    ]
     assert [row['relative'] == 1 for row in rows] == [False, False, True, False, False, False, True]
 
 

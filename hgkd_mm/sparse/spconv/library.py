@@ -91,12 +91,17 @@ def pairs_of(mask: PatchMask, height: int, width: int, axes: Axes) -> Pairs:
     def build() -> Pairs:
         batch, rows, columns = mask.visible.shape
         size = [rows * height, columns * width]
+        # Padding that is wider after the map than before it: spconv pads alike, so let the map end later.
+        extra = [max(0, a.halo(side)[1] - a.padding) for a, side in zip(axes, (height, width), strict=True)]
         ops, algo = _spconv()
-        submanifold = all(a.stride == 1 and 2 * a.padding == a.dilation * (a.kernel - 1) for a in axes)
+        # Outputs at the sites of the inputs; of odd kernels, the only ones that spconv does so.
+        submanifold = all(
+            a.stride == 1 and a.kernel % 2 == 1 and 2 * a.padding == a.dilation * (a.kernel - 1) for a in axes
+        )
         out_sites, pairs, counts = ops.get_indice_pairs(
             _sites(mask, *size),
             batch,
-            size,
+            [side + more for side, more in zip(size, extra, strict=True)],
             algo,
             *([getattr(a, key) for a in axes] for key in ('kernel', 'stride', 'padding', 'dilation')),
             [0, 0],
