@@ -5,11 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# onedl: the maintained releases. openmmlab: the original ones, for `make env`, `make test` and `make test-quick`.
+STACK ?= onedl
+VENV := $(if $(filter openmmlab,$(STACK)),.venv-openmmlab,.venv)
 # The first supported Python found, unless one is named: make env PYTHON=python3.12
-SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+NEWEST := $(if $(filter openmmlab,$(STACK)),11,12)
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $(NEWEST)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
 	$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))) python3)
-RUN := .venv/bin/python
+RUN := $(VENV)/bin/python
 # One test process a core, at most four (each holds the stack in memory), with one thread each: threads of
 # several processes on the same cores slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
@@ -20,7 +24,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 env:  ## set-up: .venv with the pinned stack, mmcv's operators compiled and proven
-	@$(PYTHON) tools/setup_env.py
+	@$(PYTHON) tools/setup_env.py --stack $(STACK)
 
 env-suite:  ## set-up: .venv-suite with Snakemake, which runs the suites; needs Python 3.11 or newer
 	@$(PYTHON) tools/setup_env.py --suite
@@ -31,9 +35,11 @@ demo: env  ## the whole chain on the embedded benchmark: about 25 minutes on 2 c
 benchmark: env env-suite  ## four ways to start, three tasks, several folds: about an hour on 2 cores
 	$(RUN) tools/benchmark.py cutoutscenes-small
 
-test: env  ## the whole test suite
+test: env  ## the whole test suite; STACK=openmmlab: the quick one on the original OpenMMLab releases
+ifneq ($(STACK),openmmlab)
 	@$(PYTHON) tools/setup_env.py --suite || echo 'tests of whole suites are skipped'
-	$(PYTEST) -m ""
+endif
+	$(PYTEST) $(if $(filter openmmlab,$(STACK)),,-m "")
 
 test-quick: env  ## the tests that take less than 5 seconds each
 	$(PYTEST)

@@ -7,8 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.utils import ManagerMixin
+from mmpretrain.models import VisionTransformer
 from pycocotools import mask as coco_mask
+from safetensors.torch import save_file
+
+from hgkd_mm import engine
 
 CLASSES = (
     'bird', 'coin', 'fish', 'flower', 'fruit', 'household', 'mammal', 'small_creature', 'tool',
@@ -73,6 +78,85 @@ def mini_cutoutscenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def coco_writer():
     """Give :func:`write_coco`, for tests with data sets of their own."""
     return write_coco
+
+
+@pytest.fixture(scope='session')
+def noise():
+    """Give a function from a number and a side to an image of noise."""
+
+    def draw(index: int, size: int) -> np.ndarray:
+        return np.random.default_rng(index).integers(0, 255, (size, size, 3), dtype=np.uint8)
+
+    return draw
+
+
+@pytest.fixture(scope='session')
+def imagenet(tmp_path_factory, noise) -> Path:
+    """Folders for 1000 classes, as the data set insists on; an image in the first two of each split."""
+    root = tmp_path_factory.mktemp('imagenet')
+    (root / 'meta').mkdir()
+    for split in ('train', 'val'):
+        for index in range(1000):
+            (root / split / f'n{index:08d}').mkdir(parents=True)
+        for index in range(2):
+            cv2.imwrite(str(root / split / f'n{index:08d}' / 'a.jpg'), noise(index, 96))
+    for percent in (1, 10):
+        (root / 'meta' / f'train_{percent}percent.txt').write_text('n00000000/a.jpg 0\nn00000001/a.jpg 1\n')
+    return root
+
+
+@pytest.fixture(scope='session')
+def teacher_weights(tmp_path_factory) -> Path:
+    """A random Vision Transformer with tokens as wide as a ViT-B's, and the file that describes it."""
+    arch = dict(embed_dims=768, num_layers=12, num_heads=12, feedforward_channels=64)
+    backbone = dict(type='mmpretrain.VisionTransformer', arch=arch, img_size=64, patch_size=16)
+    path = tmp_path_factory.mktemp('teacher') / 'vit.safetensors'
+    torch.manual_seed(0)
+    model = VisionTransformer(arch=arch, img_size=64, patch_size=16)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+    path.with_suffix('.json').write_text(json.dumps({'backbone': backbone}))
+    return path
+
+
+@pytest.fixture(scope='session')
+def train_one_iteration():
+    """Give a function that trains as a person would and returns the first line of the log with a loss."""
+
+    def train(path: str, work_dir: Path, options: dict) -> dict:
+        options = options | {
+            'default_hooks.checkpoint': None,  # hundreds of megabytes
+            'default_hooks.logger.interval': 1,
+            'log_level': 'WARNING',
+            'randomness.seed': 0,
+        }
+        engine.train([path, '--work-dir', str(work_dir), '--cfg-options', *(f'{k}={v}' for k, v in options.items())])
+        logs = work_dir.glob('*/vis_data/2*.json')
+        lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+        return next(line for line in lines if 'loss' in line)
+
+    return train
+
+
+@pytest.fixture(scope='session')
+def pretrain(imagenet, teacher_weights, train_one_iteration):
+    """Give a function that runs a full-scale pretraining config on two small images, to its ``backbone.pth``."""
+
+    def run(path: str, work_dir: Path) -> dict:
+        cfg = engine.load_config(path)
+        options = {
+            'data_root': imagenet,
+            'img_size': 64,
+            'num_workers': 0,
+            'train_dataloader.batch_size': 2,
+            'train_cfg.max_epochs': 1,
+        }
+        if 'teacher_weights' in cfg:
+            options |= {'teacher_weights': teacher_weights, 'teacher_img_size': 64}
+            options['custom_hooks.0.teacher.amp_dtype'] = None
+        options[f'custom_hooks.{len(cfg.custom_hooks) - 1}.num_batches'] = 1
+        return train_one_iteration(path, work_dir, options)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

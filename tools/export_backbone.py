@@ -2,8 +2,7 @@
 
 import argparse
 
-from hgkd_mm.transfer import export_backbone
-from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_onnx
+from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_mmlab, write_onnx
 from hgkd_mm.utils import cli_errors
 
 
@@ -18,13 +17,14 @@ def main() -> None:
         '--format',
         choices=['mmlab', 'torchvision', 'timm', 'huggingface', 'onnx'],
         default='mmlab',
-        help='layout of the file; each but mmlab is run against the original (default: %(default)s)',
+        help='layout of the file, which is run against the original (default: %(default)s)',
     )
     parser.add_argument('--image-size', type=int, default=224, help='onnx: side of the images (default: %(default)s)')
     args = parser.parse_args()
     if args.format == 'mmlab':
-        meta = export_backbone(args.checkpoint, args.out)
-        print(f'{args.out}: backbone of {meta["method"]} after {meta["epochs"]} epochs')
+        meta = write_mmlab(args.checkpoint, args.out)
+        run = f'computes what {args.checkpoint} computes' if meta['backbone'] else 'not run: its network is not known'
+        print(f'{args.out}: backbone of {meta["method"]} after {meta["epochs"]} epochs, {run}')
         return
     backbone = Backbone(args.checkpoint)
     name = backbone.kind

@@ -1,4 +1,4 @@
-"""Make the project's environment: .venv with the pinned stack, and prove that it works.
+"""Make the project's environment: .venv with a pinned stack, and prove that it works.
 
 Needs nothing but the standard library. Run again, it does nothing unless the requirements changed.
 """
@@ -18,12 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = '.hgkd-env'  # inside the environment: the fingerprint of what was installed
-TORCH_CUDA_MAJOR = 12  # the CUDA that PyPI's torch 2.10 is built for
+TORCH_CUDA_MAJOR = 12  # the CUDA that PyPI's torch is built for
 DISK_NEEDED_GIB = 12
-SUPPORTED = ((3, 10), (3, 12))
 SUITE_PYTHON = (3, 11)  # the oldest that Snakemake 9 runs on
-# Files whose content decides what is installed.
-INPUTS = ('pyproject.toml', 'requirements/*.txt')
+# Folder of each stack's requirements, the Pythons it has, and the environment's usual place.
+STACKS = {
+    'onedl': ('requirements', ((3, 10), (3, 12)), '.venv'),
+    'openmmlab': ('requirements/openmmlab', ((3, 10), (3, 11)), '.venv-openmmlab'),
+}
 
 PROVE_OPS = """
 import sys, torch, mmcv.ops
@@ -60,16 +62,17 @@ def missing_packages() -> list[tuple[str, str]]:
     return missing
 
 
-def check_system(venv: Path) -> None:
+def check_system(venv: Path, stack: str = 'onedl') -> None:
     """Stop early when something cannot work.
 
     Raises:
         SetupError: Names the Python version, the system packages or the disk space needed.
     """
     version = sys.version_info[:2]
-    if not SUPPORTED[0] <= version <= SUPPORTED[1]:
+    first, last = STACKS[stack][1]
+    if not first <= version <= last:
         raise SetupError(
-            f'Python {version[0]}.{version[1]} ({sys.executable}) found, 3.10 to 3.12 needed; '
+            f'Python {version[0]}.{version[1]} ({sys.executable}) found, 3.{first[1]} to 3.{last[1]} needed; '
             'name one with: make env PYTHON=python3.11'
         )
     missing = missing_packages()
@@ -99,10 +102,10 @@ def cuda_toolkit() -> tuple[bool, str]:
     return True, f'GPU and CUDA toolkit ({nvcc}): CUDA operators'
 
 
-def fingerprint(root: Path, cuda: bool) -> str:
+def fingerprint(root: Path, cuda: bool, stack: str = 'onedl') -> str:
     """Hash everything that decides what the environment contains."""
     digest = hashlib.sha256(f'{sys.version_info[:2]} cuda={cuda}'.encode())
-    for pattern in INPUTS:
+    for pattern in ('pyproject.toml', f'{STACKS[stack][0]}/*.txt'):
         for path in sorted(root.glob(pattern)):
             digest.update(path.name.encode() + b'\0' + path.read_bytes())
     return digest.hexdigest()
@@ -191,7 +194,7 @@ class Steps:
         return code == 0
 
 
-def install(venv: Path, cuda: bool) -> None:
+def install(venv: Path, cuda: bool, stack: str) -> None:
     """Create the environment and install everything in the order mmcv's build needs."""
     if not (venv / 'bin' / 'python').exists():
         print(f'  creating {venv} with Python {sys.version.split()[0]}', flush=True)
@@ -205,7 +208,7 @@ def install(venv: Path, cuda: bool) -> None:
 
     steps = Steps(venv / 'setup.log')
     pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input']
-    requirements = ROOT / 'requirements'
+    requirements = ROOT / STACKS[stack][0]
     steps.run('pip and build tools', [*pip, '-r', requirements / 'build.txt'])
     steps.run(
         'PyTorch (a download of 3 GB with its CUDA libraries)',
@@ -231,26 +234,34 @@ def install(venv: Path, cuda: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--venv', type=Path, help='folder of the environment (default: .venv, with --suite .venv-suite)'
+        '--stack',
+        choices=list(STACKS),
+        default='onedl',
+        help="OneDL's maintained releases, or OpenMMLab's last own ones with torch 2.1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        '--venv',
+        type=Path,
+        help='folder of the environment (default: .venv, .venv-openmmlab, with --suite .venv-suite)',
     )
     parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
     parser.add_argument('--suite', action='store_true', help='the environment of Snakemake, which runs the suites')
     args = parser.parse_args()
-    venv = (args.venv or ROOT / ('.venv-suite' if args.suite else '.venv')).absolute()
+    venv = (args.venv or ROOT / ('.venv-suite' if args.suite else STACKS[args.stack][2])).absolute()
     if args.suite:
         install_suite(venv)
         return
     cuda, reason = cuda_toolkit()
-    wanted, stamp = fingerprint(ROOT, cuda), venv / STAMP
+    wanted, stamp = fingerprint(ROOT, cuda, args.stack), venv / STAMP
     if stamp.is_file() and stamp.read_text() == wanted and (venv / 'bin' / 'python').exists():
         print(f'{venv}: up to date')
         return
     if args.check:
-        raise SetupError(f'{venv}: not made yet, or for other requirements; run: make env')
-    print(f'Setting up {venv} (mmcv: {reason})', flush=True)
-    check_system(venv)
+        raise SetupError(f'{venv}: not made yet, or for other requirements; run: make env STACK={args.stack}')
+    print(f'Setting up {venv} ({args.stack}; mmcv: {reason})', flush=True)
+    check_system(venv, args.stack)
     stamp.unlink(missing_ok=True)
-    install(venv, cuda)
+    install(venv, cuda, args.stack)
     stamp.write_text(wanted)
 
 

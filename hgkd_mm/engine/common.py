@@ -13,6 +13,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..compat import FUSED_ON_CPUS
 from ..datasets.transforms import load_image
 from ..errors import ConfigError, HGKDError, ProcessError, StorageError
 from .runner import STORAGE_ERRORS, SafeRunner
@@ -72,6 +73,8 @@ def _fit_to_cpus(cfg: Config) -> None:
     if wrapper.get('type') == 'AmpOptimWrapper':  # --amp gives bfloat16 on CPUs
         wrapper['type'] = 'OptimWrapper'
         wrapper.pop('loss_scale', None)
+    if not FUSED_ON_CPUS:
+        (wrapper.get('optimizer') or {}).pop('fused', None)
 
 
 def _distribute(cfg: Config) -> None:

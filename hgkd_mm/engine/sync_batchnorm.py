@@ -32,8 +32,8 @@ class CollectiveBatchNorm(_BatchNorm):
         mean, variance, count = statistics_of_all(x)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
-                self.num_batches_tracked.add_(1)
-                momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+                batches: Any = self.num_batches_tracked.add_(1)
+                momentum = 1 / batches.item() if self.momentum is None else self.momentum
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
                 unbiased = variance * count / (count - 1)
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
@@ -68,7 +68,7 @@ class _CollectiveSyncBatchNorm(CollectiveBatchNorm, nn.SyncBatchNorm):
 
 
 @functools.cache
-def _synchronised(kind: type[nn.Module], cuda: bool) -> type[nn.Module]:
+def _synchronised(kind: Any, cuda: bool) -> type[nn.Module]:
     """Give the subclass of a BatchNorm layer's class that synchronises right before the base computes."""
     if issubclass(kind, CollectiveBatchNorm) or (cuda and issubclass(kind, nn.SyncBatchNorm)):
         return kind

@@ -21,6 +21,11 @@ PACKAGES = (
     'onedl-mmpretrain',
     'onedl-mmdetection',
     'onedl-mmsegmentation',
+    'mmengine',  # and by the names of their original releases
+    'mmcv',
+    'mmpretrain',
+    'mmdet',
+    'mmsegmentation',
     'numpy',
 )
 

@@ -8,20 +8,24 @@ in its place.
 import functools
 import hashlib
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors.torch import load_file
 
+from ..compat import safe_globals, torch_load
 from ..errors import WeightsError
 from ..utils import atomic_write
 
@@ -41,7 +45,7 @@ def _history_method(owner: type, name: str) -> Callable:
 
 def _safe_globals() -> list:
     """List what an mmengine checkpoint holds besides tensors: log histories and numpy numbers."""
-    core = np._core if hasattr(np, '_core') else np.core
+    core: Any = getattr(np, '_core' if int(np.__version__.split('.')[0]) >= 2 else 'core')
     numpy_functions = [
         (getattr(core.multiarray, name), f'numpy.{module}.multiarray.{name}')
         for name in ('_reconstruct', 'scalar')
@@ -123,8 +127,8 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
         if path.suffix == '.safetensors':
             return load_file(path, device=str(map_location or 'cpu'))
         check_seal(path)
-        with torch.serialization.safe_globals(_safe_globals()):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with safe_globals(_safe_globals()):
+            checkpoint = torch_load(path, map_location)
     except WeightsError:
         raise
     except Exception as error:  # damaged bytes lead the readers into all kinds of them
@@ -190,8 +194,36 @@ def _load_weights_only(file: Any, map_location: Any = None, weights_only: bool |
     """Take the place of the loader behind mmengine's remote schemes, which may unpickle."""
     if isinstance(file, str | os.PathLike):
         return _load_for_mmengine(os.fspath(file), map_location)
-    with torch.serialization.safe_globals(_safe_globals()):
-        return torch.load(file, map_location=map_location, weights_only=True)
+    with safe_globals(_safe_globals()):
+        return torch_load(file, map_location)
+
+
+def _load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> dict:
+    """Take the place of mmengine's download, whose file is unpickled; kept where torch keeps its downloads."""
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    path = folder / (file_name or Path(urlparse(url).path).name)
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        found = re.search(r'-([a-f0-9]{8,})\.', path.name) if check_hash else None
+        print_log(f'Downloading {url} to {path}', logger='current')
+        torch.hub.download_url_to_file(url, str(path), found and found[1], progress=progress)
+    return _load_for_mmengine(str(path), map_location)
+
+
+class _SafeTorch(ModuleType):
+    """Stands for ``torch`` in mmengine's loaders before 0.10.8, which call ``torch.load`` themselves."""
+
+    load = staticmethod(_load_weights_only)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -212,5 +244,9 @@ class AtomicLocalBackend(LocalBackend):
 def install() -> None:
     """Make mmengine read with :func:`load_checkpoint_file` and write files atomically."""
     mmengine_checkpoint.CheckpointLoader.register_scheme('', _load_for_mmengine, force=True)
-    mmengine_checkpoint._safe_torch_load = _load_weights_only
+    mmengine_checkpoint.load_url = _load_url
+    if hasattr(mmengine_checkpoint, '_safe_torch_load'):
+        mmengine_checkpoint._safe_torch_load = _load_weights_only
+    else:
+        mmengine_checkpoint.torch = _SafeTorch('torch')
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')

@@ -1,4 +1,4 @@
-"""A backbone in other layouts: torchvision, timm, Hugging Face, ONNX. Each is run against the original when written."""
+"""A backbone in several layouts: mmlab, torchvision, timm, Hugging Face, ONNX. Each is run against the original."""
 
 import importlib
 import json
@@ -13,11 +13,12 @@ from mmpretrain.registry import MODELS
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..compat import onnx_export_options
 from ..errors import ConfigError, WeightsError
 from ..utils import atomic_write, sha256_file
 from .align import align_by_execution
 from .checkpoint import load_checkpoint_file, state_dict_of
-from .export import backbone_of, describe
+from .export import backbone_of, describe, export_backbone
 from .strict import load_strictly
 
 #: Names of the students' networks, by type and depth or architecture: in torchvision and in timm.
@@ -52,18 +53,18 @@ class Backbone:
         self.path = Path(path)
         self.weights = weights
         self.config = self.meta.get('backbone')
-        kind = str((self.config or {}).get('type')).rpartition('.')[2]
-        if kind not in {known for known, _ in LIBRARY_NAMES}:
+        self.kind = str((self.config or {}).get('type')).rpartition('.')[2]
+        if MODELS.get(self.kind) is None:
             raise WeightsError(
-                f'{path}: its backbone is {kind}, expected one of {sorted({known for known, _ in LIBRARY_NAMES})}'
+                f'{path}: its backbone is {self.kind}, expected a network of mmpretrain: a file of this project, or '
+                'the checkpoint of a whole model with its config'
             )
-        self.kind = kind
 
     def build(self, **changes: Any) -> nn.Module:
         """Build the dense network with these weights, in evaluation mode; ``changes`` go to its config."""
         config = {key: value for key, value in (self.config or {}).items() if key != 'init_cfg'}
         config['type'] = f'mmpretrain.{self.kind}'
-        if self.kind == 'ResNet':
+        if self.kind == 'ResNet' or str((config.get('norm_cfg') or {}).get('type')) == 'SyncBN':
             config['norm_cfg'] = {'type': 'BN'}  # SyncBN wants GPUs
         network = MODELS.build(config | changes)
         weights = {key: value for key, value in self.weights.items() if key in network.state_dict() or not changes}
@@ -88,6 +89,24 @@ class _Pooled(nn.Module):
         return features.mean((2, 3)) if features.ndim == 4 else features
 
 
+def write_mmlab(checkpoint: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:
+    """Write ``backbone.pth`` from the checkpoint of a whole model, see :func:`export_backbone`, and run it.
+
+    A checkpoint that does not say which network it is for, as those of model zoos, cannot be run.
+
+    Returns:
+        The ``meta`` written; its ``backbone`` is None where nothing was run.
+
+    Raises:
+        WeightsError: The checkpoint has no backbone, or the network reads the file back differently.
+    """
+    with atomic_write(out) as temporary:
+        meta = export_backbone(checkpoint, temporary)
+        if meta['backbone']:
+            _compare(Backbone(checkpoint).build(), Backbone(temporary).build(), _images(), str(out))
+    return meta
+
+
 def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> str:
     """Write the plain state dict of torchvision's or timm's network of the same architecture, without a classifier.
 
@@ -110,7 +129,8 @@ def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> s
     except ImportError:
         raise ConfigError(f'{library} is not installed: pip install {library}') from None
     config = backbone.config or {}
-    names = LIBRARY_NAMES.get((backbone.kind, config.get('depth', config.get('arch'))))
+    variant = config.get('depth', config.get('arch'))
+    names = LIBRARY_NAMES.get((backbone.kind, variant)) if isinstance(variant, str | int | None) else None
     if names is None:
         raise WeightsError(f'{backbone.path}: {library} has no {backbone.kind} like {config}')
     if library == 'torchvision':
@@ -161,7 +181,7 @@ def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224
             input_names=['images'],
             output_names=names,
             dynamic_axes={name: {0: 'batch'} for name in ('images', *names)},
-            dynamo=False,
+            **onnx_export_options(),
         )
         session = onnxruntime.InferenceSession(str(temporary), providers=['CPUExecutionProvider'])
 

@@ -76,19 +76,6 @@ def shrunk(node, sizes: dict, key: str) -> dict:
     return found
 
 
-def run(path: str, work_dir: Path, options: dict) -> dict:
-    """Train as a person would; return the first line of the log with a loss."""
-    options = options | {
-        'default_hooks.checkpoint': None,  # hundreds of megabytes
-        'default_hooks.logger.interval': 1,
-        'log_level': 'WARNING',
-        'randomness.seed': 0,
-    }
-    engine.train([path, '--work-dir', str(work_dir), '--cfg-options', *(f'{k}={v}' for k, v in options.items())])
-    lines = [json.loads(line) for log in work_dir.glob('*/vis_data/2*.json') for line in log.read_text().splitlines()]
-    return next(line for line in lines if 'loss' in line)
-
-
 def few_boxes(model: ConfigDict) -> dict:
     """Options for a detector that trains and predicts few boxes, however low their scores."""
     options = {}
@@ -109,7 +96,7 @@ def few_boxes(model: ConfigDict) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', DOWNSTREAM)
-def test_downstream_config_loads_a_backbone_trains_and_evaluates(path, tmp_path, request):
+def test_downstream_config_loads_a_backbone_trains_and_evaluates(path, tmp_path, request, train_one_iteration):
     task = path.split('/')[1]
     cfg = load_config(path)
     save_backbone(tmp_path / 'backbone.pth', MODELS.build(cfg.student).state_dict(), {'normalization': NORMALIZATION})
@@ -132,7 +119,7 @@ def test_downstream_config_loads_a_backbone_trains_and_evaluates(path, tmp_path,
             options |= {'model.test_cfg.crop_size': (64, 64), 'model.test_cfg.stride': (32, 32)}
     if task == 'detection':
         options |= {'train_dataloader.dataset.filter_cfg.min_size': 1} | few_boxes(cfg.model)
-    log = run(path, tmp_path / 'work', options)
+    log = train_one_iteration(path, tmp_path / 'work', options)
     assert math.isfinite(log['loss']) and log['loss'] > 0
     result = json.loads((tmp_path / 'work' / 'result.json').read_text())
     assert result['task'] == task
@@ -192,23 +179,10 @@ def test_config_that_is_not_run_differs_in_length_alone(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', PRETRAINING)
-def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(
-    path, tmp_path, imagenet, teacher_weights
-):
-    options = {
-        'data_root': imagenet,
-        'img_size': 64,
-        'num_workers': 0,
-        'train_dataloader.batch_size': 2,
-        'train_cfg.max_epochs': 1,
-    }
+def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(path, tmp_path, pretrain):
     cfg = load_config(path)
     assert set(cfg.optim_wrapper.paramwise_cfg) <= PARAMWISE_KEYS
-    if 'teacher_weights' in cfg:
-        options |= {'teacher_weights': teacher_weights, 'teacher_img_size': 64}
-        options['custom_hooks.0.teacher.amp_dtype'] = None
-    options[f'custom_hooks.{len(cfg.custom_hooks) - 1}.num_batches'] = 1
-    log = run(path, tmp_path, options)
+    log = pretrain(path, tmp_path)
     assert math.isfinite(log['loss']) and log['loss'] > 0
 
     backbone = MODELS.build(cfg.student)

@@ -91,6 +91,7 @@ def test_backbones_are_named_by_type_size_and_width(backbone, name):
 
 
 def test_environment_and_code_are_stated():
-    assert {'python', 'torch', 'onedl-mmdetection'} <= environment().keys()
+    found = environment().keys()
+    assert {'python', 'torch'} <= found and {'onedl-mmdetection', 'mmdet'} & found
     found = code()
     assert found['commit'] is None or (len(found['commit']) == 40 and found['modified'] in (True, False))

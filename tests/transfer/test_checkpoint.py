@@ -106,3 +106,17 @@ def test_failed_write_leaves_the_old_checkpoint(tmp_path):
         backend.put('text is not bytes', str(path))
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize('code', [True, False])
+def test_code_in_a_downloaded_checkpoint_is_not_run(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    content = {'state_dict': {'w': torch.ones(1)}, 'meta': Malicious(tmp_path / 'executed') if code else {}}
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', lambda url, path, *_, **__: torch.save(content, path))
+    url = 'https://example.org/zoo/net.pth?x=1'
+    if code:
+        with pytest.raises(WeightsError, match='net.pth holds Python objects'):
+            CheckpointLoader.load_checkpoint(url)
+        assert not (tmp_path / 'executed').exists()
+    else:
+        assert CheckpointLoader.load_checkpoint(url)['state_dict']['w'] == 1

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
 import torchvision
 from mmpretrain.models import build_backbone
@@ -15,7 +16,7 @@ from hgkd_mm.engine import load_config
 from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.transfer import save_backbone
 from hgkd_mm.transfer.align import align_by_execution
-from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_onnx
+from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_mmlab, write_onnx
 
 
 def export(tmp_path, config: dict, **meta):
@@ -33,6 +34,19 @@ def export(tmp_path, config: dict, **meta):
 
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize('student', ['resnet18', 'resnet50', 'mobilenet-v2', 'efficientnet-b0', 'convnext-tiny'])
+def test_timm_network_computes_the_same(tmp_path, request, student):
+    config = load_config(request.config.rootpath / f'configs/_base_/students/{student}.py').student
+    path, network = export(tmp_path, config.to_dict())
+    other = timm.create_model(write_library(Backbone(path), tmp_path / 'timm.pth', 'timm'), num_classes=0)
+    keys = other.load_state_dict(torch.load(tmp_path / 'timm.pth', weights_only=True), strict=False)
+    assert not keys.missing_keys and not keys.unexpected_keys
+    other.eval()
+    with torch.no_grad():
+        expected = Backbone(path).build_pooled()(IMAGES)
+        torch.testing.assert_close(other(IMAGES), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('student', ['resnet18', 'resnet50', 'mobilenet-v2', 'convnext-tiny'])
@@ -124,8 +138,34 @@ def test_whole_models_are_read_too_and_other_networks_refused(tmp_path):
     cfg = f'model = dict(type="hgkd_mm.HGKD", backbone={SMALL!r})'
     torch.save({'state_dict': model, 'meta': {'cfg': cfg}}, tmp_path / 'epoch_1.pth')
     assert torch.equal(Backbone(tmp_path / 'epoch_1.pth').build().conv1.weight, network.conv1.weight)
-    save_backbone(tmp_path / 'vit.pth', network.state_dict(), {'backbone': {'type': 'VisionTransformer'}})
-    with pytest.raises(WeightsError, match=r'vit.pth: its backbone is VisionTransformer, expected one of'):
-        Backbone(tmp_path / 'vit.pth')
+    save_backbone(tmp_path / 'x.pth', network.state_dict(), {'backbone': {'type': 'Nonsense'}})
+    with pytest.raises(WeightsError, match=r'x.pth: its backbone is Nonsense, expected a network of mmpretrain'):
+        Backbone(tmp_path / 'x.pth')
+    save_backbone(tmp_path / 'hr.pth', network.state_dict(), {'backbone': {'type': 'HRNet', 'arch': 'w18'}})
+    with pytest.raises(WeightsError, match=r'hr.pth: timm has no HRNet like'):
+        write_library(Backbone(tmp_path / 'hr.pth'), tmp_path / 'x', 'timm')
     with pytest.raises(ConfigError, match="library='keras'"):
         write_library(Backbone(path), tmp_path / 'x', 'keras')
+
+
+def test_any_network_of_mmpretrain_can_be_exported(tmp_path):
+    path, network = export(tmp_path, dict(type='mmpretrain.MobileNetV3', arch='small_050', out_indices=[0, 1, 12]))
+    write_huggingface(Backbone(path), tmp_path / 'hub')
+    assert write_onnx(Backbone(path), tmp_path / 'b.onnx', image_size=64) < 1e-4
+    assert 'MobileNetV3 backbone' in (tmp_path / 'hub' / 'README.md').read_text()
+
+
+def test_plain_file_is_read_back_and_run(tmp_path, monkeypatch):
+    _, network = export(tmp_path, SMALL)
+    model = {f'backbone.{key}': value for key, value in network.state_dict().items()}
+    meta = {'cfg': f'model = dict(type="hgkd_mm.HGKD", backbone={SMALL!r})', 'epoch': 3}
+    torch.save({'state_dict': model, 'meta': meta}, tmp_path / 'epoch_3.pth')
+    assert write_mmlab(tmp_path / 'epoch_3.pth', tmp_path / 'plain.pth')['epochs'] == 3
+    found = torch.load(tmp_path / 'plain.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
+    torch.save({'state_dict': model}, tmp_path / 'zoo.pth')  # does not say which network it is
+    assert write_mmlab(tmp_path / 'zoo.pth', tmp_path / 'zoo-backbone.pth')['backbone'] is None
+    monkeypatch.setattr('hgkd_mm.transfer.formats.TOLERANCE', -1)
+    with pytest.raises(WeightsError, match='never.pth does not compute what the original computes'):
+        write_mmlab(tmp_path / 'epoch_3.pth', tmp_path / 'never.pth')
+    assert not (tmp_path / 'never.pth').exists()

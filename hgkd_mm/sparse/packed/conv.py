@@ -6,6 +6,7 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ...compat import autocast_dtype
 from ..context import SparseLayer
 from ..geometry import Axes
 from ..mask import PatchMask, Rulebook
@@ -136,8 +137,8 @@ class PackedConv(SparseLayer):
         if self.groups == self.in_channels > 1 and halo_pixels >= GRID_MIN_HALO * height * width:
             return mask.pack(super().forward(mask.unpack(x)))
         weight, bias = self.weight, self.bias
-        if torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
+        dtype = autocast_dtype(x.device.type)
+        if dtype is not None:
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         if not self.uses_rulebook(height, width):
             return HaloConv.apply(x, weight, bias, mask, self.axes, self.groups)

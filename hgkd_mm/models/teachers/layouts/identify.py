@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from ....compat import safe_globals
 from ....errors import WeightsError
 from ....transfer.checkpoint import load_checkpoint_file
 from ..families import FAMILIES, Family, Hints
@@ -69,7 +69,7 @@ def identify_file(path: str | os.PathLike, prefix: str = '', hints: Hints | None
         WeightsError: The file is damaged, holds more than weights, or is of no known layout and family.
     """
     path = Path(path).expanduser()
-    with torch.serialization.safe_globals([argparse.Namespace]):  # the options of a run, plain values
+    with safe_globals([argparse.Namespace]):  # the options of a run, plain values
         content = load_checkpoint_file(path)
     hints = hints or Hints()
     config = _hugging_face_config(path)
