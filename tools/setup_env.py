@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument(
         '--venv',
         type=Path,
-        help='folder of the environment (default: .venv, .venv-openmmlab, with --suite .venv-suite)',
+        help='folder of the environment (default: .venv, .venv-openmmlab or .venv-suite)',
     )
     parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
     parser.add_argument('--suite', action='store_true', help='the environment of Snakemake, which runs the suites')
