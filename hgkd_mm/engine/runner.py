@@ -28,7 +28,7 @@ _LOOPS = {'EpochBasedTrainLoop': ExactEpochLoop, 'IterBasedTrainLoop': ExactIter
 _COMPLETE = 'complete'
 #: Default hooks of mmengine that are replaced, and those that are added.
 _REPLACED = {'CheckpointHook': 'hgkd_mm.SafeCheckpointHook'}
-_ADDED = {'preemption': dict(type='hgkd_mm.PreemptionHook')}
+_ADDED = {'guard': dict(type='hgkd_mm.GuardHook'), 'preemption': dict(type='hgkd_mm.PreemptionHook')}
 
 
 @RUNNERS.register_module()

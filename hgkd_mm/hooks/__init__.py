@@ -1,5 +1,6 @@
 """Hooks of mmengine's runner: one file each."""
 
+from .guard_hook import GuardHook
 from .knn_bank_hook import KNNBankHook
 from .preemption_hook import PreemptionHook
 from .probe_hook import ProbeHook
@@ -10,6 +11,7 @@ from .student_export_hook import StudentExportHook
 from .teacher_hook import TeacherHook
 
 __all__ = [
+    'GuardHook',
     'KNNBankHook',
     'PreemptionHook',
     'ProbeHook',
