@@ -109,6 +109,8 @@ def split_qkv(state: dict[str, Tensor], names: tuple[str, str, str]) -> dict[str
 
 def official_dinov2(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """As facebookresearch/dinov2 names it: positions with one for CLS, registers by another name."""
+    if 'reg_token' not in state:
+        return state | {'mask_token': torch.ones(1, WIDTH)}
     cls_position = torch.full((1, 1, WIDTH), 0.25)
     state = dict(state)
     state['register_tokens'] = state.pop('reg_token')

@@ -16,7 +16,8 @@ from hgkd_mm.models.teachers.layouts import identify
 CASES = [
     ('MAE', 'official or timm', lambda s: {'model': s}, 'ViT'),
     ('MAE', 'Hugging Face', ref.hugging_face_vit, 'ViT'),
-    ('DINOv2', 'official or timm', lambda s: s | {'mask_token': torch.ones(1, 128)}, 'DINOv2'),
+    ('DINOv2', 'official or timm', ref.official_dinov2, 'DINOv2'),
+    ('DINOv2', 'Hugging Face', ref.hugging_face_dinov2, 'DINOv2'),
     ('DINOv2 with registers', 'official or timm', dict, 'DINOv2'),
     ('DINOv2 with registers', 'official or timm', ref.official_dinov2, 'DINOv2'),
     ('DINOv2 with registers', 'Hugging Face', ref.hugging_face_dinov2, 'DINOv2'),
@@ -88,6 +89,7 @@ def test_converted_weights_in_a_training_checkpoint_of_mmpretrain_are_recognised
     assert again.layout == 'mmpretrain' and again.prefix == 'backbone.'
     assert (again.family, again.backbone, again.mean) == (found.family, found.backbone, found.mean)
     assert again.state.keys() == found.state.keys()
+    assert all(torch.equal(value, found.state[key]) for key, value in again.state.items())
 
 
 def _set_size(network: str, model: torch.nn.Module, size: int) -> torch.nn.Module:
