@@ -47,10 +47,16 @@ def _record(value=40.0, task='classification', pretraining=None, seed=0, curve=(
     return Record.model_validate({**fields, **changes})
 
 
-@pytest.fixture
-def make_record():
+@pytest.fixture(scope='session')
+def record_factory():
     """Factory of valid records."""
     return _record
+
+
+@pytest.fixture
+def make_record(record_factory):
+    """The same, by its short name."""
+    return record_factory
 
 
 @pytest.fixture
@@ -65,11 +71,11 @@ def write_record(tmp_path):
     return write
 
 
-@pytest.fixture
-def write_pretraining(tmp_path):
-    """Factory of pretraining records in ``tmp_path``, with curves."""
+@pytest.fixture(scope='session')
+def write_pretraining_to():
+    """Factory of pretraining records in a folder, with curves."""
 
-    def write(name, pretraining, **curves):
+    def write(folder, pretraining, **curves):
         record = PretrainingRecord(
             backbone='ResNet-18',
             pretraining=Pretraining(**pretraining),
@@ -80,11 +86,23 @@ def write_pretraining(tmp_path):
             environment={'python': '3.11.7'},
             created=datetime(2026, 1, 2, tzinfo=timezone.utc),
         )
-        path = tmp_path / name / 'pretraining.json'
+        path = folder / 'pretraining.json'
         save_record(record, path)
         return path
 
     return write
+
+
+@pytest.fixture
+def write_pretraining(tmp_path, write_pretraining_to):
+    """Factory of pretraining records in ``tmp_path``."""
+    return lambda name, pretraining, **curves: write_pretraining_to(tmp_path / name, pretraining, **curves)
+
+
+@pytest.fixture(scope='session')
+def hgkd_facts():
+    """Provenance of a distilled backbone, to be copied."""
+    return HGKD
 
 
 @pytest.fixture

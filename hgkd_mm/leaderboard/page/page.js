@@ -72,7 +72,7 @@ const table = $('#table').DataTable({
   createdRow: element => element.classList.add('item'),
   columns: [
     { title: 'comparison', data: 'comparison', visible: false },
-    { title: '<span class="sr">Details</span>', data: row => row, orderable: false, render: (row, type) => (type === 'display' ? cells.open(row) : '') },
+    { title: '<span class="sr">Details</span>', className: 'open', data: row => row, orderable: false, render: (row, type) => (type === 'display' ? cells.open(row) : '') },
     column('#', row => row.rank, row => String(row.rank), 'num rank'),
     column('Student', row => row.student, cells.student),
     column('Backbone starts from', row => `${row.method} ${row.teacher}`, cells.start),
@@ -86,6 +86,11 @@ const table = $('#table').DataTable({
     column('Runs', row => row.runs, row => String(row.runs), 'num opt'),
   ],
 });
+
+const phone = matchMedia('(max-width: 720px)');
+const fit = () => table.columns('.opt, .rank').visible(!phone.matches).draw(false);
+phone.addEventListener('change', fit);
+fit();
 
 // -- filters -------------------------------------------------------------------------------------
 
