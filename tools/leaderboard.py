@@ -6,7 +6,9 @@ import sys
 from hgkd_mm.leaderboard.build import build
 from hgkd_mm.leaderboard.collect import find_runs, make_tables
 from hgkd_mm.leaderboard.compare import compare, describe
+from hgkd_mm.leaderboard.gather import gather
 from hgkd_mm.leaderboard.reported import REPORTED
+from hgkd_mm.leaderboard.screenshots import take_screenshots
 from hgkd_mm.leaderboard.serve import make_server
 from hgkd_mm.leaderboard.verify import TOLERANCE, verify
 from hgkd_mm.utils import cli_errors
@@ -28,6 +30,18 @@ def run_verify(args: argparse.Namespace) -> None:
             print(f'{check.state:>5}: {check.path}: {check.what}: {check.text}', flush=True)
     print(', '.join(f'{count} {state}' for state, count in counts.items()))
     sys.exit(1 if counts['wrong'] else 0)
+
+
+def run_gather(args: argparse.Namespace) -> None:
+    written, problems = gather(args.folders, args.out)
+    for problem in problems:
+        print(f'left out: {problem}', file=sys.stderr)
+    print(f'{len(written)} records in {args.out}')
+
+
+def run_screenshots(args: argparse.Namespace) -> None:
+    for path in take_screenshots(args.folders, args.out):
+        print(f'wrote {path}')
 
 
 def run_compare(args: argparse.Namespace) -> None:
@@ -75,6 +89,16 @@ def parse_args() -> argparse.Namespace:
     command.add_argument('b', metavar='B', help='the same for the other')
     command.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
     command.set_defaults(run=run_compare)
+
+    command = commands.add_parser('gather', help='copy the records without the weights, to keep or publish them')
+    command.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
+    command.add_argument('--out', required=True, metavar='DIR', help='folder to copy to')
+    command.set_defaults(run=run_gather)
+
+    command = commands.add_parser('screenshots', help='photograph the page; needs Chromium')
+    command.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
+    command.add_argument('--out', required=True, metavar='DIR', help='folder for the PNG files')
+    command.set_defaults(run=run_screenshots)
 
     command = commands.add_parser('serve', help='show a built page on this machine')
     command.add_argument('folder', metavar='DIR', help='what build wrote')

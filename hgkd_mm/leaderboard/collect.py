@@ -229,7 +229,7 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> Found:
     pretrainings: dict[str, tuple[Path, PretrainingRecord]] = {}
     latencies: dict[tuple, Latency] = {}
     problems = []
-    for path in _paths(places):
+    for path in record_paths(places):
         try:
             if path.name == 'latency.json':
                 latency = load_latency(path)
@@ -255,8 +255,8 @@ def find_runs(folders: Iterable[str | os.PathLike]) -> Found:
     return Found(list(runs.values()), problems, pretrainings, timings)
 
 
-def _paths(places: list[Path]) -> list[Path]:
-    """List the record files, each once, in order."""
+def record_paths(places: Iterable[Path]) -> list[Path]:
+    """List the record files below some folders, sound or not, each once, in order."""
     names = {'result.json', 'pretraining.json', 'latency.json'}
     found: dict[str, Path] = {}
     for place in places:

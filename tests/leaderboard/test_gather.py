@@ -1,0 +1,23 @@
+import pytest
+
+from hgkd_mm.errors import RecordError
+from hgkd_mm.leaderboard.gather import gather
+
+
+def test_sound_records_are_copied_to_the_same_places_without_weights(write_record, write_pretraining, hgkd, tmp_path):
+    (write_record('runs/a').parent / 'epoch_1.pth').write_bytes(b'weights')
+    write_pretraining('runs/pre', hgkd)
+    write_record('runs/bad', seed=1).write_text('{')
+    written, problems = gather([tmp_path / 'runs'], tmp_path / 'out')
+    places = ['a/result.json', 'pre/pretraining.json']
+    assert sorted(path.relative_to(tmp_path / 'out').as_posix() for path in written) == places
+    assert sorted(p.relative_to(tmp_path / 'out').as_posix() for p in (tmp_path / 'out').rglob('*.*')) == places
+    assert 'bad/result.json' in problems[0]
+
+
+def test_two_records_for_one_place_are_an_error(write_record, tmp_path):
+    write_record('x/a')
+    write_record('y/a', seed=1)
+    with pytest.raises(RecordError, match='would both be copied to'):
+        gather([tmp_path / 'x', tmp_path / 'y'], tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()

@@ -1,0 +1,24 @@
+"""Every number in README's table is backed by a record that is committed beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from hgkd_mm.leaderboard.collect import find_runs, make_tables
+from hgkd_mm.leaderboard.formats.markdown import render_markdown
+from hgkd_mm.utils import insert_block
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / 'docs' / 'records' / 'demo'
+
+
+@pytest.mark.skipif(not RECORDS.is_dir(), reason='no records in docs/records/demo')
+def test_readme_has_the_table_of_the_committed_records():
+    found = find_runs([RECORDS])
+    assert found.problems == []
+    readme = ROOT / 'README.md'
+    expected = insert_block(readme, 'leaderboard', render_markdown(make_tables(found.runs)))
+    assert readme.read_text(encoding='utf-8') == expected, (
+        'README.md and docs/records/demo disagree: '
+        'python tools/leaderboard.py build docs/records/demo --out leaderboard --readme README.md'
+    )
