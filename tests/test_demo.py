@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hgkd_mm import demo
-from hgkd_mm.demo import Step, choose_precision, demo_steps, run_steps
+from hgkd_mm.demo import Step, demo_steps, run_steps
+from hgkd_mm.engine import precision
+from hgkd_mm.engine.precision import choose_precision
 from hgkd_mm.errors import HGKDError
 
 
@@ -85,8 +86,8 @@ def test_independent_steps_run_side_by_side(tmp_path):
 
 def test_precision_is_measured_once_for_all_rows(tmp_path, monkeypatch):
     answers = [(True, 'bfloat16: faster'), (False, 'float32: not faster')]
-    monkeypatch.setattr(demo, 'bfloat16_helps', lambda: answers.pop(0))
-    monkeypatch.setattr(demo.torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(precision, 'bfloat16_helps', lambda: answers.pop(0))
+    monkeypatch.setattr(precision.torch.cuda, 'is_available', lambda: False)
     path = tmp_path / 'work' / 'precision.json'
     assert choose_precision(path) and choose_precision(path)
     assert len(answers) == 1

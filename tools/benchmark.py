@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from hgkd_mm.suite.engine import run
 from hgkd_mm.suite.plan import make_plan
 from hgkd_mm.suite.spec import find_suite, load_suite
@@ -24,6 +26,7 @@ def main() -> None:
     words = sys.argv[1:]
     end = words.index('--') if '--' in words else len(words)
     args, extra = parser.parse_args(words[:end]), words[end + 1 :]
+    torch.set_num_threads(1)  # as the jobs have, see choose_precision
     path = find_suite(args.suite)
     plan = make_plan(load_suite(path), path.stem, args.work_dir or Path('work_dirs', 'suites', path.stem))
     jobs = args.jobs or (len(os.sched_getaffinity(0)) if args.executor == 'local' else 100)

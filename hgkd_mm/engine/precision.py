@@ -1,8 +1,10 @@
 """Mixed precision: where it works, where it helps, and switching it on in a config."""
 
+import json
 import logging
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -10,6 +12,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import ConfigError
+from ..utils import atomic_write
 
 #: bfloat16 must save at least this share of a training step's time; less is lost again in conversions.
 WORTHWHILE_SPEEDUP = 1.15
@@ -64,6 +67,19 @@ def bfloat16_helps() -> tuple[bool, str]:
     speedup = bfloat16_speedup()
     helps = speedup >= WORTHWHILE_SPEEDUP
     return helps, f'{"bfloat16" if helps else "float32"}: a training step in bfloat16 is {speedup:.2f} times as fast'
+
+
+def choose_precision(path: Path) -> bool:
+    """Say whether to train in mixed precision; measured once and kept in a file.
+
+    The rows of a table must share it: a measurement before every run could turn out either way.
+    """
+    if not path.is_file():
+        helps, reason = (True, 'mixed: a GPU') if torch.cuda.is_available() else bfloat16_helps()
+        print(f'Precision: {reason}', flush=True)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({'amp': helps, 'reason': reason}))
+    return json.loads(path.read_text())['amp']
 
 
 def bfloat16_speedup(rounds: int = 7) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.config import load_config
+from ..engine.precision import choose_precision
 from ..errors import ConfigError, WeightsError
 from ..hooks.result_hook import config_sha256
 from ..utils import atomic_write, sha256_file, sha256_json
@@ -285,9 +286,10 @@ class _Expansion:
         config = self._config(training.config, student)
         epochs = training.epochs_of(images)
         options = {**self._options(student, training), **places, 'max_epochs': epochs}
-        settings = [self._hash(config, options), seed, training.amp, identity]
+        amp = choose_precision(Path(self.work_dir, 'precision.json')) if training.amp == 'auto' else training.amp
+        settings = [self._hash(config, options), seed, amp, identity]
         command = [tool('train.py'), config, '--work-dir', '{folder}', '--resume', '--seed', str(seed)]
-        command += ['--amp'] if training.amp else []
+        command += ['--amp'] if amp else []
         command += ['--cfg-options', *_texts(options)]
         return self._add(
             kind,

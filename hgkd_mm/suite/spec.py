@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -73,7 +73,8 @@ class Training(_Part):
         epochs: Budget in epochs.
         images: Budget in images, rounded to whole epochs, at least one. Give one of both.
         options: ``--cfg-options`` of this run.
-        amp: Mixed precision. Not ``auto``: two machines would measure, and train, differently.
+        amp: Mixed precision; ``auto``: where a measurement shows that it is faster, made once for a work dir, for the
+            rows of a table must share it. Detectors have none on CPUs.
         seconds_per_image: On one core; only for estimates, until runs of the kind have finished.
     """
 
@@ -81,7 +82,7 @@ class Training(_Part):
     epochs: Count | None = None
     images: Count | None = None
     options: Options = {}
-    amp: bool = False
+    amp: bool | Literal['auto'] = False
     seconds_per_image: Annotated[float, Field(gt=0)] = 0.02
 
     @model_validator(mode='after')
