@@ -6,9 +6,11 @@ elsewhere, ``/etc/slurm/slurm.conf``: Snakemake's plug-in starts ``srun`` withou
 """
 
 import argparse
+import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -91,7 +93,8 @@ def cluster(folder: Path, cpus: int) -> Iterator[dict[str, str]]:
         _CONFIG.symlink_to(config)
         for command in (munged, ['slurmctld', '-D'], ['slurmd', '-D', '-N', host]):
             with (folder / f'{command[0]}.out').open('wb') as out:
-                daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT))
+                start = {'env': environment, 'stdout': out, 'stderr': subprocess.STDOUT}
+                daemons.append(subprocess.Popen(command, preexec_fn=_end_with_parent, **start))
             time.sleep(0.5)
         wait_until_idle(daemons, environment, folder)
         yield environment
@@ -106,6 +109,11 @@ def cluster(folder: Path, cpus: int) -> Iterator[dict[str, str]]:
                 daemon.wait()
         _CONFIG.unlink(missing_ok=True)
         lock.close()
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when its parent dies, however that happens."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def free_ports(count: int) -> list[int]:
