@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 # several processes on the same cores slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env env-suite demo benchmark test test-quick lint format docs clean
+.PHONY: help env env-suite demo benchmark test test-quick lint format lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -52,6 +52,13 @@ lint: env  ## ruff (lint and format) and mypy
 format: env  ## let ruff fix and format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+lock:  ## write the hashes of all files of the packages in requirements/ to requirements/hashed/; needs uv
+	cd requirements && for file in *.txt openmmlab/*.txt suite/*.txt; do \
+		oldest=$$([ "$${file%%/*}" = suite ] && echo 3.11 || echo 3.10); \
+		uv pip compile --quiet --universal --python-version "$$oldest" --no-deps --generate-hashes \
+			--no-header --no-annotate "$$file" -o "hashed/$$file"; \
+	done
 
 docs: env  ## check the commands, links and paths in README.md and docs/
 	$(PYTEST) -m "" tests/test_docs.py

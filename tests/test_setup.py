@@ -50,11 +50,29 @@ def test_the_suites_engine_is_pinned_exactly_and_apart(version):
     assert all(re.fullmatch(r'==[\w.]+', str(pin.specifier)) for pin in pins)
 
 
-@pytest.mark.parametrize('change', ['requirements/lock.txt', 'pyproject.toml'])
+@pytest.mark.parametrize('path', sorted((ROOT / 'requirements').rglob('*.txt')), ids=lambda path: path.name)
+def test_every_pin_has_the_hashes_of_its_files(path):
+    if 'hashed' in path.parts:
+        pytest.skip('is what the others are compared with')
+    pins = {re.split(r'[ ;]', line)[0].lower() for line in path.read_text().splitlines() if line[0] != '#'}
+    hashed = ROOT / 'requirements' / 'hashed' / path.relative_to(ROOT / 'requirements')
+    found, name = {}, ''
+    for line in hashed.read_text().splitlines():
+        if line.startswith('    --hash='):
+            assert re.fullmatch(r' {4}--hash=sha256:[0-9a-f]{64}( \\)?', line)
+            found[name] += 1
+        else:
+            name = re.split(r'[ ;]', line)[0]
+            found.setdefault(name, 0)
+    assert set(found) == pins, 'run `make lock`'
+    assert all(found.values())
+
+
+@pytest.mark.parametrize('change', ['requirements/hashed/lock.txt', 'pyproject.toml'])
 def test_fingerprint_follows_the_requirements(change, setup_env, tmp_path):
-    (tmp_path / 'requirements').mkdir()
+    (tmp_path / 'requirements' / 'hashed').mkdir(parents=True)
     (tmp_path / 'pyproject.toml').write_text('a')
-    (tmp_path / 'requirements' / 'lock.txt').write_text('b')
+    (tmp_path / 'requirements' / 'hashed' / 'lock.txt').write_text('b')
     before = setup_env.fingerprint(tmp_path, cuda=False)
     assert setup_env.fingerprint(tmp_path, cuda=False) == before
     assert setup_env.fingerprint(tmp_path, cuda=True) != before

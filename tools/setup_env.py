@@ -21,11 +21,14 @@ STAMP = '.hgkd-env'  # inside the environment: the fingerprint of what was insta
 TORCH_CUDA_MAJOR = 12  # the CUDA that PyPI's torch is built for
 DISK_NEEDED_GIB = 12
 SUITE_PYTHON = (3, 11)  # the oldest that Snakemake 9 runs on
-# Folder of each stack's requirements, the Pythons it has, and the environment's usual place.
+# Folder of each stack's requirements with hashes, the Pythons it has, and the environment's usual place.
 STACKS = {
-    'onedl': ('requirements', ((3, 10), (3, 12)), '.venv'),
-    'openmmlab': ('requirements/openmmlab', ((3, 10), (3, 11)), '.venv-openmmlab'),
+    'onedl': ('requirements/hashed', ((3, 10), (3, 12)), '.venv'),
+    'openmmlab': ('requirements/hashed/openmmlab', ((3, 10), (3, 11)), '.venv-openmmlab'),
 }
+# Every package is pinned and its file's hash checked; what a package asks for besides is not installed.
+PIP_INSTALL = ('-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', '--no-deps')
+VERIFIED = ('--require-hashes', '-r')
 
 PROVE_OPS = """
 import sys, torch, mmcv.ops
@@ -118,7 +121,7 @@ def install_suite(venv: Path) -> None:
             f'Snakemake needs Python 3.11 or newer, found {sys.version.split()[0]} ({sys.executable}); '
             'name one with: make env-suite PYTHON=python3.12'
         )
-    pins = ROOT / 'requirements' / 'suite' / 'lock.txt'
+    pins = ROOT / 'requirements' / 'hashed' / 'suite' / 'lock.txt'
     wanted = hashlib.sha256(f'{sys.version_info[:2]}'.encode() + pins.read_bytes()).hexdigest()
     stamp, python = venv / STAMP, venv / 'bin' / 'python'
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
@@ -127,8 +130,7 @@ def install_suite(venv: Path) -> None:
     print(f'Setting up {venv}', flush=True)
     subprocess.run([sys.executable, '-m', 'venv', '--clear', str(venv)], check=True)
     steps = Steps(venv / 'setup.log')
-    pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input', '--no-deps']
-    steps.run('Snakemake and its Slurm plug-in', [*pip, '-r', pins])
+    steps.run('Snakemake and its Slurm plug-in', [python, *PIP_INSTALL, *VERIFIED, pins])
     proof = 'import snakemake.cli, snakemake_executor_plugin_slurm'
     steps.run('proof: both import', [python, '-c', proof])
     stamp.write_text(wanted)
@@ -207,26 +209,25 @@ def install(venv: Path, cuda: bool, stack: str) -> None:
         raise SetupError(f'{venv} is broken or of another Python than {ours}: remove it and run again')
 
     steps = Steps(venv / 'setup.log')
-    pip = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-input']
+    pip = [python, *PIP_INSTALL]
     requirements = ROOT / STACKS[stack][0]
-    steps.run('pip and build tools', [*pip, '-r', requirements / 'build.txt'])
-    steps.run(
-        'PyTorch (a download of 3 GB with its CUDA libraries)',
-        [*pip, '-r', requirements / 'torch.txt', '-c', requirements / 'lock.txt'],
-    )
-    exact = [*pip, '--no-deps', '--no-build-isolation']
-    steps.run('OpenMMLab, spconv, ONNX Runtime and tools', [*exact, '-r', requirements / 'lock.txt'])
+    steps.run('pip and build tools', [*pip, *VERIFIED, requirements / 'build.txt'])
+    steps.run('PyTorch', [*pip, *VERIFIED, requirements / 'torch.txt'])
+    # Some packages come as source and are built with what is here, not with what they would fetch.
+    here = [*pip, '--no-build-isolation']
+    libraries = [*here, *VERIFIED, requirements / 'lock.txt']
+    steps.run("OpenMMLab, torch's CUDA libraries (2 GB), spconv, ONNX Runtime and tools", libraries)
     env = {'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(build_jobs())}
     # mmcv's build asks torch for a GPU and then wants nvcc; hiding the GPU gives CPU operators.
     env.update({'FORCE_CUDA': '1'} if cuda else {'CUDA_VISIBLE_DEVICES': '', 'FORCE_CUDA': '0'})
-    mmcv = [*exact, '-r', requirements / 'mmcv.txt']
+    mmcv = [*here, *VERIFIED, requirements / 'mmcv.txt']
     proof = [python, '-c', PROVE_OPS, 'cuda' if cuda else 'cpu']
     steps.run('mmcv with its operators (compiles about 10 min on 2 cores, the first time)', mmcv, env)
     if not steps.run("proof: mmcv's operators compute", proof, fatal=False):
         # pip caches the wheel; one built for another torch installs just as well.
         steps.run('mmcv again, from source', [*mmcv, '--no-cache-dir', '--force-reinstall'], env)
         steps.run("proof: mmcv's operators compute", proof)
-    steps.run('hgkd_mm itself, editable', [*exact, '-e', ROOT])
+    steps.run('hgkd_mm itself, editable', [*here, '-e', ROOT])
     steps.run('proof: the whole stack imports', [python, '-c', PROVE_STACK])
     print(f'  environment ready after {(time.monotonic() - steps.started) / 60:.1f} min', flush=True)
 
