@@ -68,6 +68,24 @@ def test_every_pin_has_the_hashes_of_its_files(path):
     assert all(found.values())
 
 
+@pytest.mark.parametrize('version', ['3.10', '3.11'])
+def test_the_second_stack_pins_the_original_releases(version):
+    names = {
+        pin.name.lower(): str(pin.specifier)
+        for file in ('build.txt', 'torch.txt', 'lock.txt', 'mmcv.txt')
+        for pin in _pins(f'openmmlab/{file}', version)
+    }
+    assert all(re.fullmatch(r'==[\w.]+', specifier) for specifier in names.values())
+    wanted = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmpretrain': '1.2.0', 'mmdet': '3.3.0', 'mmsegmentation': '1.2.2'}
+    wanted |= {'torch': '2.1.2', 'torchvision': '0.16.2'}
+    assert {name: names[name] for name in wanted} == {name: f'=={value}' for name, value in wanted.items()}
+    assert names['numpy'].startswith('==1.') and not any(name.startswith('onedl') for name in names)
+
+
+def test_support_matrix_of_the_readme_is_that_of_the_pins(setup_env):
+    assert setup_env.support_matrix() in (ROOT / 'README.md').read_text()
+
+
 @pytest.mark.parametrize('change', ['requirements/hashed/lock.txt', 'pyproject.toml'])
 def test_fingerprint_follows_the_requirements(change, setup_env, tmp_path):
     (tmp_path / 'requirements' / 'hashed').mkdir(parents=True)

@@ -136,6 +136,33 @@ def install_suite(venv: Path) -> None:
     stamp.write_text(wanted)
 
 
+def support_matrix() -> str:
+    """Table for the README: what each stack consists of, from its pins."""
+    rows: dict[str, list[str]] = {
+        '': ["OneDL's releases (default)", "OpenMMLab's own"],
+        'Python': [f'{first[0]}.{first[1]} to {last[0]}.{last[1]}' for _, (first, last), _ in STACKS.values()],
+    }
+    for folder, _, _ in STACKS.values():
+        lines = ''.join((ROOT / folder / f'{name}.txt').read_text() for name in ('torch', 'mmcv', 'lock'))
+        pins = dict(re.findall(r'^([\w-]+)==(\S+)', lines, re.M))
+        for name in (
+            'torch',
+            'torchvision',
+            'mmengine',
+            'mmcv',
+            'mmpretrain',
+            'mmdetection',
+            'mmsegmentation',
+            'numpy',
+        ):
+            upstream = 'mmdet' if name == 'mmdetection' else name
+            rows.setdefault(name, []).append(pins.get(f'onedl-{name}') or pins[upstream])
+    rows['Set-up'] = ['`make env`', '`make env STACK=openmmlab`']
+    rows['Tests'] = ['`make test`: all, in CI', '`make test STACK=openmmlab`: those of a few seconds']
+    lines = [f'| {name} | {one} | {other} |' for name, (one, other) in rows.items()]
+    return '\n'.join([lines[0].replace('|  |', '| |'), '|---|---|---|', *lines[1:]])
+
+
 def build_jobs() -> int:
     """Compile on every core, but leave 2 GiB of memory to each compiler."""
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
@@ -246,8 +273,12 @@ def main() -> None:
         help='folder of the environment (default: .venv, .venv-openmmlab or .venv-suite)',
     )
     parser.add_argument('--check', action='store_true', help='only say whether it is up to date')
+    parser.add_argument('--matrix', action='store_true', help='print the support matrix of README.md')
     parser.add_argument('--suite', action='store_true', help='the environment of Snakemake, which runs the suites')
     args = parser.parse_args()
+    if args.matrix:
+        print(support_matrix())
+        return
     venv = (args.venv or ROOT / ('.venv-suite' if args.suite else STACKS[args.stack][2])).absolute()
     if args.suite:
         install_suite(venv)

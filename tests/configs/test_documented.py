@@ -91,3 +91,16 @@ def test_worked_example_trains_and_evaluates(name, tmp_path, coco_writer):
     assert result['metrics']
     if name == 'my_fields.py':
         assert set(result['metrics']) == {'mIoU', 'mAcc', 'aAcc'}
+
+
+@pytest.mark.slow
+def test_any_folder_of_images_is_pretrained_on(tmp_path, noise, train_one_iteration):
+    folder = tmp_path / 'photos' / 'unlabeled'
+    (folder / '2026').mkdir(parents=True)
+    for index, name in enumerate(['a.jpg', '2026/b.png']):
+        cv2.imwrite(str(folder / name), noise(index, SIZE))
+    path = str(ROOT / 'configs' / 'pretraining' / 'spark_resnet18_8xb512-amp-coslr-1600e_in1k.py')
+    options = {'data_root': tmp_path / 'photos', 'data_prefix': 'unlabeled', 'img_size': 64, 'num_workers': 0}
+    options |= {'train_dataloader.batch_size': 2, 'train_cfg.max_epochs': 1, 'custom_hooks.0.num_batches': 1}
+    assert train_one_iteration(path, tmp_path / 'work', options)['loss'] > 0
+    assert (tmp_path / 'work' / 'backbone.pth').is_file()

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torchvision
 from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
 from mmpretrain.models import ResNet
 
 from hgkd_mm.errors import ConfigError, WeightsError
@@ -85,6 +87,17 @@ def test_what_a_backbone_does_not_take_of_the_file_is_ignored(exported):
     supervised = ConfigDict(pretrained='torchvision://resnet50', model=dict(backbone=dict()))
     apply_pretrained(supervised)
     assert supervised.model.backbone.init_cfg.ignore == ['fc.']
+
+
+def test_supervised_weights_of_torchvision_are_what_training_starts_from(monkeypatch):
+    supervised = torchvision.models.resnet18()
+    monkeypatch.setattr('mmengine.runner.checkpoint.load_url', lambda *_, **__: supervised.state_dict())
+    cfg = ConfigDict(pretrained='torchvision://resnet18', model=dict(backbone=dict(type='mmpretrain.ResNet', depth=18)))
+    apply_pretrained(cfg)
+    backbone = MODELS.build(cfg.model.backbone)
+    backbone.init_weights()
+    assert torch.equal(backbone.layer4[1].conv2.weight, supervised.layer4[1].conv2.weight)
+    assert torch.equal(backbone.bn1.weight, supervised.bn1.weight)
 
 
 def test_missing_pretrained_file_or_backbone_is_named(tmp_path):
