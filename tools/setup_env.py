@@ -142,19 +142,11 @@ def support_matrix() -> str:
         '': ["OneDL's releases (default)", "OpenMMLab's own"],
         'Python': [f'{first[0]}.{first[1]} to {last[0]}.{last[1]}' for _, (first, last), _ in STACKS.values()],
     }
+    packages = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdetection', 'mmsegmentation', 'numpy')
     for folder, _, _ in STACKS.values():
         lines = ''.join((ROOT / folder / f'{name}.txt').read_text() for name in ('torch', 'mmcv', 'lock'))
         pins = dict(re.findall(r'^([\w-]+)==(\S+)', lines, re.M))
-        for name in (
-            'torch',
-            'torchvision',
-            'mmengine',
-            'mmcv',
-            'mmpretrain',
-            'mmdetection',
-            'mmsegmentation',
-            'numpy',
-        ):
+        for name in packages:
             upstream = 'mmdet' if name == 'mmdetection' else name
             rows.setdefault(name, []).append(pins.get(f'onedl-{name}') or pins[upstream])
     rows['Set-up'] = ['`make env`', '`make env STACK=openmmlab`']
