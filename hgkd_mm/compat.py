@@ -1,5 +1,6 @@
 """What differs between the two supported stacks: OneDL's maintained releases, and OpenMMLab's own (torch 2.1)."""
 
+import codecs
 import contextlib
 import inspect
 import os
@@ -83,7 +84,7 @@ def torch_load(file: Any, map_location: Any = None) -> Any:
 def _restricted_pickle() -> Any:
     from torch._weights_only_unpickler import _get_allowed_globals
 
-    known = {**_get_allowed_globals()}
+    known = {**_get_allowed_globals(), '_codecs.encode': codecs.encode}  # as torch itself since 2.5, for numpy's
     for objects in _allowed:
         known |= objects
 

@@ -40,7 +40,7 @@ def normalization_of_model(model: nn.Module) -> dict[str, Any] | None:
     if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
         return None
     # the same flag in mmdet and mmseg, and in mmpretrain's classifiers
-    rgb = any(getattr(preprocessor, name, False) for name in ('_channel_conversion', 'to_rgb'))
+    rgb = any(getattr(preprocessor, name, False) for name in ('_channel_conversion', 'channel_conversion', 'to_rgb'))
     return {
         'mean': mean.flatten().tolist(),
         'std': std.flatten().tolist(),

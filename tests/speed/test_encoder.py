@@ -19,6 +19,7 @@ SMALL = Setting('ResNet-18', batch_size=2, img_size=64, visible=2, threads=1)
 
 
 def test_the_peer_and_the_backends_compute_the_same():
+    torch.manual_seed(0)  # some draws leave a channel with next to no variance
     visible, images = random_visible(SMALL), torch.randn(2, 3, 64, 64)
     assert visible.flatten(1).sum(1).tolist() == [2, 2]
     stages = {}
