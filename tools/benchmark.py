@@ -22,15 +22,15 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, help='jobs at a time (default: one a core; with another executor 100)')
     parser.add_argument('--executor', default='local', help='local, slurm or another Snakemake executor plug-in')
     parser.add_argument('--work-dir', help='folder for everything (default: work_dirs/suites/NAME)')
-    parser.epilog = 'What follows -- goes to Snakemake, e.g. -- --slurm-partition=gpu --default-resources mem_mb=8000'
+    parser.epilog = 'What follows -- goes to Snakemake, e.g. -- --default-resources mem_mb=8000'
     words = sys.argv[1:]
     end = words.index('--') if '--' in words else len(words)
     args, extra = parser.parse_args(words[:end]), words[end + 1 :]
     torch.set_num_threads(1)  # as the jobs have, see choose_precision
     path = find_suite(args.suite)
     plan = make_plan(load_suite(path), path.stem, args.work_dir or Path('work_dirs', 'suites', path.stem))
-    jobs = args.jobs or (len(os.sched_getaffinity(0)) if args.executor == 'local' else 100)
-    sys.exit(run(plan, jobs, args.executor, extra, args.dry_run))
+    usual = len(os.sched_getaffinity(0)) if args.executor == 'local' else 100
+    sys.exit(run(plan, usual if args.jobs is None else args.jobs, args.executor, extra, args.dry_run))
 
 
 if __name__ == '__main__':

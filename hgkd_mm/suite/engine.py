@@ -159,8 +159,11 @@ def run(plan: Plan, jobs: int, executor: str = 'local', extra: Sequence[str] = (
         0, or 1 when a job failed.
 
     Raises:
+        ConfigError: ``jobs`` is below 1.
         HGKDError: It is running already, or Snakemake refuses it.
     """
+    if jobs < 1:
+        raise ConfigError(f'jobs is {jobs}, expected 1 or more')
     console = Console()
     with locked(plan) as lock:
         plan.save()

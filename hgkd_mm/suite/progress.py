@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -35,6 +35,7 @@ class Progress:
         self.started: dict[str, float] = {}
         self.finished: set[str] = set()
         self.failed: list[Job] = []
+        self.seconds = expected_seconds(plan)
         self.reminded = self.begin = time.monotonic()
         self.live = Live(console=console, get_renderable=self._table, transient=True) if console.is_terminal else None
 
@@ -61,6 +62,7 @@ class Progress:
             return
         took = duration(time.monotonic() - self.started.get(name, time.monotonic()))
         self.finished.add(name)
+        self.seconds = expected_seconds(self.plan)
         if event == 'failed':
             self.failed.append(job)
         self.say(f'{"FAILED  " if event == "failed" else "finished"}  {job.title} ({took}), {self.left()} left')
@@ -84,7 +86,7 @@ class Progress:
 
     def left(self) -> str:
         """Return the expected time to the end, for people."""
-        seconds = expected_seconds(self.plan)
+        seconds = dict(self.seconds)
         for job in self.running():
             share, spent = self._share(job), time.monotonic() - self.started[job.name]
             # A run that shows how far it is tells best how long it takes.
@@ -101,14 +103,14 @@ class Progress:
         except OSError:
             return 0.0
 
-    def _table(self) -> Table:
+    def _table(self) -> Group:
         elapsed = duration(time.monotonic() - self.begin)
         title = (
             f'{self.plan.suite}: {len(self.finished)} of {len(self.jobs)} jobs, {elapsed} so far, {self.left()} left'
         )
-        table = Table(title=title, title_justify='left', box=None, show_header=False)
+        table = Table(box=None, show_header=False)
         for job in self.running():
             share = self._share(job)
             spent = duration(time.monotonic() - self.started[job.name])
             table.add_row('  ' + job.title, f'{share:.0%}' if share else '', spent)
-        return table
+        return Group(title, table)

@@ -4,9 +4,10 @@ import pytest
 import yaml
 
 from hgkd_mm.errors import ConfigError
-from hgkd_mm.suite.spec import Training, find_suite, load_suite
+from hgkd_mm.suite.spec import Suite, Training, find_suite, load_suite
 
-SUITES = sorted(Path(__file__).parents[2].glob('configs/suites/*.yaml'))
+ROOT = Path(__file__).parents[2]
+SUITES = sorted(ROOT.glob('configs/suites/*.yaml'))
 TRAINING = {'config': 'a.py', 'epochs': 1}
 GOOD = {
     'students': {'resnet18': {}},
@@ -25,6 +26,12 @@ def load(tmp_path, **changes):
 @pytest.mark.parametrize('path', SUITES, ids=lambda path: path.stem)
 def test_shipped_suites_are_valid_and_found_by_name(path):
     assert load_suite(path) == load_suite(path.stem)
+
+
+def test_the_documented_file_is_valid():
+    text = (ROOT / 'docs/benchmark.md').read_text()
+    suite = Suite.model_validate(yaml.safe_load(text.partition('```yaml')[2].partition('```')[0]))
+    assert suite.students['resnet18'].options == {'width': 64} and suite.pretraining['hgkd'].amp == 'auto'
 
 
 def test_the_small_suite_compares_four_starts_on_three_tasks():
