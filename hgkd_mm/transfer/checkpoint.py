@@ -89,14 +89,17 @@ def check_seal(path: str | os.PathLike) -> bool:
         without_comment = end[-_ZIP_END_SIZE:-18] == _ZIP_END and end[-2:] == b'\0\0'
         if not sealed and (without_comment or not is_zip):
             return False  # torch's own, or of another kind
-        if sealed:
-            file.seek(0)
-            digest, left = hashlib.sha256(), size - _SEAL_SIZE
-            while left > 0 and (chunk := file.read(min(left, 1 << 20))):
-                digest.update(chunk)
-                left -= len(chunk)
-            sealed = digest.hexdigest().encode() == end[-64:]
-    if not sealed:
+        if not sealed:
+            raise WeightsError(
+                f'{path} is truncated or not a checkpoint: its end is missing. '
+                'Expected a file written by torch.save or safetensors: fetch or export it again'
+            )
+        file.seek(0)
+        digest, left = hashlib.sha256(), size - _SEAL_SIZE
+        while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+            digest.update(chunk)
+            left -= len(chunk)
+    if digest.hexdigest().encode() != end[-64:]:
         raise WeightsError(
             f'{path} is damaged: its content does not fit its checksum. Use an earlier checkpoint, or fetch it again'
         )
