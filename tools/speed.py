@@ -11,6 +11,7 @@ from hgkd_mm.speed.memory import peak_memory
 from hgkd_mm.speed.profile import measure_profile
 from hgkd_mm.speed.report import machine, plot_bars, plot_scaling, table, write_json
 from hgkd_mm.speed.step import measure_step
+from hgkd_mm.speed.teacher import measure_teacher
 from hgkd_mm.utils import cli_errors, write_block
 
 
@@ -23,10 +24,11 @@ def parse_args() -> argparse.Namespace:
         ('step', "whole pretraining steps: H-GKD with a live and a cached teacher, mmpretrain's SparK"),
         ('scaling', 'packed over the visible fraction and the image size'),
         ('profile', 'the operators that the packed backend spends its time in'),
+        ('teacher', "a teacher's tokens: of whole images, of visible patches, from a cache"),
         ('backbones', 'every network of the zoo: exact or not, packed against masked'),
     ):
         one = kinds.add_parser(kind, help=text)
-        if kind != 'backbones':
+        if kind not in ('backbones', 'teacher'):
             one.add_argument('--model', default='ResNet-50')
         one.add_argument('--batch-size', type=int, default=16)
         if kind == 'scaling':
@@ -65,6 +67,10 @@ def main() -> None:
         rows = measure_step(setting, args.rounds)
         heads = dict(method='pretraining', step_ms='step, ms', images_per_s='images/s')
         note = f'{title}.'
+    elif args.kind == 'teacher':
+        rows = measure_teacher(setting, args.rounds)
+        heads = dict(source='tokens', batch_ms='batch, ms', relative='time / time of whole images')
+        note = f'ViT-B/16, {title.partition(", ")[2]}.'
     elif args.kind == 'profile':
         rows = measure_profile(setting, rounds=args.rounds)
         heads = dict(operator='operator', calls='calls a step', step_ms='ms a step', share='share, %')

@@ -1,5 +1,10 @@
 """tools/cache_teacher.py: writes once, goes on after a kill, and training reads what it wrote."""
 
+import shutil
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -143,3 +148,24 @@ def test_a_config_without_a_folder_or_with_masked_targets_is_refused(config, tmp
     teacher = dict(load_config(config).custom_hooks[0].teacher[0], target='visible')
     with pytest.raises(ConfigError, match="target 'visible' depends on the mask"):
         cache_teacher([edited(teacher=teacher)])
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_nothing_it_wrote(config, tmp_path):
+    folder = tmp_path / 'scenes/unlabeled'
+    for number in range(IMAGES, 400):
+        shutil.copy(folder / f'{number % IMAGES}.png', folder / f'{number}.png')
+    process = subprocess.Popen([sys.executable, 'tools/cache_teacher.py', str(config), '--batch-size', '1'])
+    index, deadline = tmp_path / 'tokens/index.npy', time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if index.is_file() and np.count_nonzero(np.load(index)) >= 20:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    written = np.load(index)
+    assert 20 <= np.count_nonzero(written) < 800
+    cache_teacher([str(config), '--verify'])
+    after = np.load(index)
+    assert after.all()
+    assert np.array_equal(after[written != 0], written[written != 0])  # kept, not computed again

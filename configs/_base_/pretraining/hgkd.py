@@ -4,6 +4,7 @@ _base_ = 'in1k.py'
 
 teacher_weights = 'weights/mae-vit-b16.safetensors'
 teacher_layer = 12
+teacher_target = 'full'  # 'visible' and 'decoder': see docs/teachers.md
 teacher_img_size = 224
 embed_dims = 768  # of the teacher's tokens
 
@@ -36,6 +37,7 @@ custom_hooks = [
             type='ViTTeacher',
             weights=teacher_weights,
             layer=teacher_layer,
+            target=teacher_target,
             img_size=teacher_img_size,
             amp_dtype='float16',
         ),

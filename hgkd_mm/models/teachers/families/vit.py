@@ -2,6 +2,7 @@
 
 import torch
 
+from ....errors import WeightsError
 from .family import CLIP, IMAGENET, Description, Family, Hints, State, depth_of, grid_side, num_heads
 
 _DECODER_WIDTH_OF_A_HEAD = 32  # MAE's: 512 wide with 16 heads
@@ -86,6 +87,8 @@ def _describe(state: State, hints: Hints) -> Description:
         backbone |= {'pre_norm': True, 'patch_cfg': {'bias': 'patch_embed.projection.bias' in state}}
     if 'layers.0.attn.qkv.bias' not in state:
         backbone['qkv_bias'] = False
+    if hints.activation not in (None, 'gelu', 'quick_gelu'):
+        raise WeightsError(f"activation {hints.activation!r} of config.json or --activation: 'gelu' or 'quick_gelu'")
     if hints.activation == 'quick_gelu':
         backbone['layer_cfgs'] = {'act_cfg': {'type': 'mmpretrain.QuickGELU'}}
     statistics = CLIP if family == 'CLIP' else IMAGENET

@@ -1,0 +1,91 @@
+"""What the hook puts into data samples; whole runs are in test_pretraining_run.py."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.hooks import TeacherHook
+from hgkd_mm.hooks import teacher_hook as module
+from hgkd_mm.models.student import teacher_tokens_of
+from hgkd_mm.models.teachers import visible_tokens
+from hgkd_mm.models.token_cache import TokenCache
+
+TEACHER = dict(
+    type='hgkd_mm.ViTTeacher',
+    backbone=dict(
+        type='mmpretrain.VisionTransformer',
+        arch=dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
+        img_size=32,
+        patch_size=8,
+    ),
+    img_size=32,
+    layer=1,
+)
+VISIBLE = torch.tensor([[1, 0], [1, 1]]).bool()
+
+
+def batch(**fields) -> dict:
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    samples = [DataSample(metainfo={'view_id': n}) for n in range(3)]
+    for sample in samples:
+        for name, value in fields.items():
+            sample.set_field(value, name)
+    return dict(inputs=list(images), data_samples=samples)
+
+
+def started(teacher, **kwargs) -> TeacherHook:
+    hook = TeacherHook(teacher, **kwargs)
+    hook.before_train(SimpleNamespace(model=torch.nn.Linear(1, 1)))
+    return hook
+
+
+def test_a_full_target_needs_no_mask_and_is_defined_everywhere():
+    hook, data = started(TEACHER), batch()
+    hook.before_train_iter(None, 0, data)
+    tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+    torch.testing.assert_close(tokens, hook.teacher(torch.stack(data['inputs']))[0])
+    assert defined is None
+
+
+def test_a_visible_target_says_where_it_is_defined():
+    hook, data = started(dict(TEACHER, target='visible')), batch(visible=VISIBLE)
+    hook.before_train_iter(None, 0, data)
+    tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+    assert torch.equal(defined, visible_tokens(VISIBLE[None], (4, 4)).expand(3, -1, -1))
+    assert ((tokens != 0).all(1) == defined).all()
+    with pytest.raises(ConfigError, match="target='visible' needs the student's mask"):
+        hook.before_train_iter(None, 0, batch())
+
+
+def test_several_targets_come_as_lists():
+    hook = started([dict(TEACHER, layer=[1, 2]), dict(TEACHER, target='visible', img_size=64)])
+    data = batch(visible=VISIBLE)
+    hook.before_train_iter(None, 0, data)
+    tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+    assert [tuple(part.shape) for part in tokens] == [(3, 24, 4, 4), (3, 24, 4, 4), (3, 24, 8, 8)]
+    assert defined[:2] == [None, None] and defined[2].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_what_a_cache_lacks_is_computed_and_stored_unless_others_may_write(processes, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'get_world_size', lambda: processes)
+    hook, data = started(TEACHER), batch()
+    fresh = hook.teacher(torch.stack(data['inputs']))[0]
+    hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
+    hook.cache.write(torch.tensor([1]), [torch.full((1, 24, 4, 4), 7.0)])
+    hook.before_train_iter(None, 0, data)
+    tokens, _ = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+    assert (tokens[1] == 7).all()
+    torch.testing.assert_close(tokens[[0, 2]], fresh[[0, 2]], rtol=1e-3, atol=1e-3)
+    assert hook.cache.num_written == (3 if processes == 1 else 1)
+
+
+def test_samples_without_a_view_are_refused(tmp_path):
+    hook = started(TEACHER)
+    hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
+    data = dict(inputs=torch.zeros(1, 3, 32, 32), data_samples=[DataSample()])
+    with pytest.raises(ConfigError, match="no view_id: add it to PackInputs' meta_keys"):
+        hook.before_train_iter(None, 0, data)
