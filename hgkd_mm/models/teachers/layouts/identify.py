@@ -18,6 +18,7 @@ from .clip import OPENAI_CLIP
 from .huggingface import HUGGING_FACE, HUGGING_FACE_CLIP
 from .layout import Layout, State, rename
 from .official import OFFICIAL
+from .torchscript import is_torchscript, read_torchscript
 
 #: mmpretrain's names need no renaming.
 MMPRETRAIN = Layout('mmpretrain', 'patch_embed.projection.weight', dict)
@@ -70,7 +71,7 @@ def identify_file(path: str | os.PathLike, prefix: str = '', hints: Hints | None
     """
     path = Path(path).expanduser()
     with safe_globals([argparse.Namespace]):  # the options of a run, plain values
-        content = load_checkpoint_file(path)
+        content = read_torchscript(path) if is_torchscript(path) else load_checkpoint_file(path)
     hints = hints or Hints()
     config = _hugging_face_config(path)
     known = Hints(
