@@ -169,8 +169,8 @@ def _find_layout(weights: State, source: str, prefix: str) -> tuple[Layout, str]
             f'{wanted}. The file has {len(weights)} keys: {some_keys}...'
         )
     if len(found) > 1:
-        prefixes = ', '.join(repr(p) for _, p in found)
-        raise WeightsError(f'{source} holds {len(found)} Transformers, under {prefixes}: name one by prefix')
+        places = ', '.join(repr(p) for _, p in found)
+        raise WeightsError(f'{source} holds {len(found)} Transformers, under {places}: name one by prefix')
     return found[0]
 
 
