@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 # several processes on the same cores slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env env-suite demo benchmark test test-quick lint format lock docs clean
+.PHONY: help env env-suite demo benchmark test test-quick torture lint format lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -43,6 +43,9 @@ endif
 
 test-quick: env  ## the tests that take less than 5 seconds each
 	$(PYTEST)
+
+torture: env  ## kill, starve and feed rubbish; the table in docs/reliability.md: about 8 minutes on 2 cores
+	$(RUN) tools/torture.py --document docs/reliability.md
 
 lint: env  ## ruff (lint and format) and mypy
 	$(RUN) -m ruff check .

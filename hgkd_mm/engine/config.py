@@ -42,7 +42,12 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         raise ConfigError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     for key in options:
         _check_option(cfg, key, path)
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except Exception as error:  # a value of another kind than what its key leads through
+        raise ConfigError(
+            f'--cfg-options {" ".join(options)}: does not fit into {path} ({type(error).__name__}: {error})'
+        ) from error
     return cfg
 
 

@@ -18,6 +18,9 @@ from .sampler import ResumableBatchSampler, build_train_dataloader
 LOOPS = root.Registry('loop', parent=root.LOOPS, scope='hgkd_mm', locations=['hgkd_mm.engine'])
 
 
+#: Newest values of each logged number that are kept; mmengine keeps a million, copies them all every iteration, and
+#: writes them into every checkpoint.
+LOG_LENGTH = 10_000
 #: In the message hub: the iteration after which a checkpoint's run had validated.
 VALIDATED = 'validated'
 
@@ -49,6 +52,9 @@ class _Exact:
 
     def _seed_step(self) -> None:
         seed_everything(STEP, self.seed, self.iter, get_rank())
+        if self.iter % 1000 == 0:
+            for buffer in self.runner.message_hub.log_scalars.values():
+                buffer.max_length = LOG_LENGTH
 
     def _seed_between(self) -> None:
         seed_everything(BETWEEN, self.seed, self.iter, get_rank())

@@ -90,7 +90,7 @@ class GuardHook(Hook):
         finite = loss is None or bool(torch.as_tensor(loss).isfinite().all())
         self.overflows = 0 if finite else self.overflows + 1
         if not finite and self.overflows >= (self.amp_patience if self.scaled else 1):
-            self._stop(runner, f'the loss is {float(loss):g}')
+            self._stop(runner, f'the loss is {torch.as_tensor(loss).item():g}')
         if self.looking:
             self._look(runner, data_batch)
         self.decoded = None

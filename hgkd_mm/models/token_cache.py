@@ -118,7 +118,8 @@ class TokenCache:
         if shard not in self.shards:
             path, rows = self._path(shard), self._rows_of(shard)
             with open(path, 'ab') as file:  # another process may do the same
-                os.truncate(file.fileno(), rows * self.row_bytes)
+                # not a file with holes: a disk that is full says so here, and does not kill the process later
+                os.posix_fallocate(file.fileno(), 0, rows * self.row_bytes)
             self.shards[shard] = np.memmap(path, np.float16, 'r+', shape=(rows, self.row_bytes // 2))
         return self.shards[shard]
 

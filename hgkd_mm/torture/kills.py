@@ -1,6 +1,7 @@
 """SIGKILL at random moments: the resumed run must end with the bits of one that was left alone."""
 
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from ..errors import PreemptedError
 from ..transfer import load_checkpoint_file
 from .process import train_child
 from .subject import make_images, write_config
@@ -58,7 +60,9 @@ def final_state(work_dir: Path) -> dict[str, Any]:
     return state
 
 
-def kill_and_resume(folder: Path, name: str, kills: int, seed: int, *options: str) -> tuple[int, int, list[str]]:
+def kill_and_resume(
+    folder: Path, name: str, kills: int, seed: int, *options: str, number: int = signal.SIGKILL
+) -> tuple[int, int, list[str]]:
     """Kill runs of a subject at random moments until there were ``kills``; compare each finished one.
 
     Args:
@@ -67,6 +71,7 @@ def kill_and_resume(folder: Path, name: str, kills: int, seed: int, *options: st
         kills: How many.
         seed: Of the moments.
         options: As ``--cfg-options``.
+        number: Signal; one that stops in good order must end with the exit code for it, or 0 when it came too late.
 
     Returns:
         Kills, finished runs, and what differed in them.
@@ -85,9 +90,15 @@ def kill_and_resume(folder: Path, name: str, kills: int, seed: int, *options: st
         # when there were enough kills the last run is left to finish
         ended = child.wait(rng.uniform(0, seconds) if done < kills else None)
         if ended is None:
-            child.kill()
-            child.wait()
+            child.kill(number)
+            killed = child.wait(60)
             done += 1
+            if killed is None:
+                child.kill()
+                child.wait()
+                wrong.append(f'{name}: still there a minute after signal {number}')
+            elif number == signal.SIGTERM and killed.code not in (PreemptedError.exit_code, -signal.SIGTERM, 0):
+                wrong.append(f'{name}: exit code {killed.code} after SIGTERM: {killed.output[-500:]}')
             continue
         finished += 1
         if ended.code:

@@ -67,13 +67,16 @@ def check_ade20k(root: str | os.PathLike, own: int | None = None, workers: int =
 
 def _check_labels(report: Report, pairs: list[tuple[Path, Path]], highest: int, workers: int) -> None:
     def fault(pair: tuple[Path, Path]) -> str | None:
-        with Image.open(pair[0]) as image, Image.open(pair[1]) as labels:
-            name = pair[1].relative_to(report.root)
-            if labels.mode not in ('L', 'P', '1'):
-                return f'{name} has mode {labels.mode}, expected one number a pixel'
-            if image.size != labels.size:
-                return f'{name} is {labels.width}x{labels.height}, its image {image.width}x{image.height}'
-            values = np.unique(np.asarray(labels))
+        name = pair[1].relative_to(report.root)
+        try:
+            with Image.open(pair[0]) as image, Image.open(pair[1]) as labels:
+                if labels.mode not in ('L', 'P', '1'):
+                    return f'{name} has mode {labels.mode}, expected one number a pixel'
+                if image.size != labels.size:
+                    return f'{name} is {labels.width}x{labels.height}, its image {image.width}x{image.height}'
+                values = np.unique(np.asarray(labels))
+        except (OSError, SyntaxError, ValueError) as error:
+            return f'{name} cannot be decoded ({error})'
         odd = values[(values > highest) & (values != IGNORED)]
         return f'{name} has label {odd[0]}, expected 0 to {highest}' if odd.size else None
 

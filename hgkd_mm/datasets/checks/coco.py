@@ -13,6 +13,12 @@ from .report import Report, check_images, existing_root
 
 IMAGES = {'train2017': 118_287, 'val2017': 5_000}
 CATEGORIES = 80
+#: What the entries of an annotation file must have, and of what kind.
+_FIELDS = {
+    'images': {'id': 'an id', 'file_name': 'a text', 'width': 'a number', 'height': 'a number'},
+    'categories': {'id': 'an id', 'name': 'a text'},
+    'annotations': {'image_id': 'an id', 'category_id': 'an id', 'bbox': 'a box of four numbers'},
+}
 
 
 def check_coco(root: str | os.PathLike, own: bool = False, workers: int = 8) -> dict[str, Any]:
@@ -65,17 +71,29 @@ def _read(report: Report, path: Path) -> dict | None:
         return None
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-        needed = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name')}
-        needed['annotations'] = ('image_id', 'category_id', 'bbox')
-        for key, fields in needed.items():
+        for key, fields in _FIELDS.items():
             for entry in content[key]:
-                if missing := [field for field in fields if field not in entry]:
-                    report.add(f'{name}: an entry of {key} has no {missing[0]}', [json.dumps(entry)[:80]])
-                    return None
-    except (ValueError, KeyError, TypeError) as error:
+                for field, kind in fields.items():
+                    if field not in entry:
+                        report.add(f'{name}: an entry of {key} has no {field}', [json.dumps(entry)[:80]])
+                        return None
+                    if not _is(entry[field], kind):
+                        report.add(
+                            f'{name}: an entry of {key} has {field}={json.dumps(entry[field])[:40]}, expected {kind}',
+                            [json.dumps(entry)[:80]],
+                        )
+                        return None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         report.add(f'{name} is no COCO annotation file ({type(error).__name__}: {error})')
         return None
     return content
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == 'a box of four numbers':
+        return isinstance(value, list) and len(value) == 4 and all(_is(number, 'a number') for number in value)
+    types = {'an id': int, 'a text': str, 'a number': (int, float)}[kind]
+    return isinstance(value, types) and not isinstance(value, bool)  # type: ignore[arg-type]
 
 
 def _check_references(report: Report, name: str, content: dict) -> None:
