@@ -22,7 +22,7 @@ LOOPS = root.Registry('loop', parent=root.LOOPS, scope='hgkd_mm', locations=['hg
 #: writes them into every checkpoint.
 LOG_LENGTH = 10_000
 #: In the message hub: the iteration after which a checkpoint's run had validated.
-VALIDATED = 'validated'
+VALIDATED = 'last_validated'  # not val...: that would go into the log of every validation
 
 
 class _Exact:

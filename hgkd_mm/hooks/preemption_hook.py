@@ -60,7 +60,7 @@ class PreemptionHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):  # it has put the averaged weights into the model for validation
                 hook.after_val_epoch(runner)
-        runner.message_hub.runtime_info.pop('validated', None)
+        runner.message_hub.runtime_info.pop('last_validated', None)
         self._stop(runner, lambda hook: hook.save_iteration(runner, runner.iter))
 
     def _stop(self, runner: Runner, save: Callable) -> None:
