@@ -32,7 +32,8 @@ class CollectiveBatchNorm(_BatchNorm):
         mean, variance, count = statistics_of_all(x)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
-                batches: Any = self.num_batches_tracked.add_(1)
+                batches: Any = self.num_batches_tracked
+                batches.add_(1)
                 momentum = 1 / batches.item() if self.momentum is None else self.momentum
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
                 unbiased = variance * count / (count - 1)
@@ -97,7 +98,8 @@ def synchronise_batchnorm(model: nn.Module, plain: bool = True) -> int:
     count = 0
     layers: list[Any] = [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm if not plain else _BatchNorm)]
     for layer in layers:
-        layer.__class__ = _synchronised(type(layer), cuda)
+        kind: Any = type(layer)
+        layer.__class__ = _synchronised(kind, cuda)
         if isinstance(layer, nn.SyncBatchNorm) and not hasattr(layer, 'process_group'):
             layer.process_group = None
         count += 1
