@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 from torch.utils.module_tracker import ModuleTracker
 
 from ..errors import WeightsError
@@ -75,7 +75,7 @@ class FirstNonFinite(TorchDispatchMode):
 
 
 def _floats(values: Any) -> list[Tensor]:
-    return [v for v in tree_leaves(values) if isinstance(v, Tensor) and v.is_floating_point()]
+    return [v for v in tree_flatten(values)[0] if isinstance(v, Tensor) and v.is_floating_point()]
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
