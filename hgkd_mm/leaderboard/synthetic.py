@@ -1,10 +1,11 @@
-"""Made-up records, for tests of the page and measurements of speed; they are marked as such in every name."""
+"""Made-up records, for measurements of speed; they are marked as such in every name."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 
+from ..latency.record import Latency, Timing, save_latency
 from .record import METRICS, Record, primary_metric, save_record
 
 METHODS = ('from scratch', 'SparK', 'DenseDistillation', 'HGKD')
@@ -21,6 +22,8 @@ def write_synthetic(folder: Path, count: int, students: int = 20, seeds: int = 1
         seeds: Runs of a row.
     """
     rng = np.random.default_rng(0)
+    for student in range(students):
+        _write_latency(folder / f'latency-{student}', student)
     tasks = list(METRICS)
     for index in range(count):
         row, seed = divmod(index, seeds)
@@ -71,3 +74,29 @@ def write_synthetic(folder: Path, count: int, students: int = 20, seeds: int = 1
             }
         )
         save_record(record, folder / f'{index:05d}' / 'result.json')
+
+
+def _write_latency(folder: Path, student: int) -> None:
+    timings = [
+        Timing(
+            device=device,
+            threads=1,
+            runtime='synthetic',
+            provider='synthetic',
+            median_ms=2.5 * (student + 1) * factor,
+            p90_ms=3.0 * (student + 1) * factor,
+            runs=1,
+            created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        )
+        for device, factor in (('synthetic laptop', 1), ('synthetic phone', 4))
+    ]
+    latency = Latency(
+        backbone=f'SyntheticNet-{student + 1}',
+        backbone_params=1_000_000 * (student + 1),
+        resolution=128,
+        weights_sha256='a' * 64,
+        onnx_mib=4.0 * (student + 1),
+        max_difference=0.0,
+        timings=timings,
+    )
+    save_latency(latency, folder / 'latency.json')
