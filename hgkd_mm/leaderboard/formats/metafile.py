@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..collect import Row, Table
-from ..names import rounded, row_name, slug
+from ..names import dump_yaml, rounded, row_name, slug
 from ..record import METRICS
 
 TASKS = {
