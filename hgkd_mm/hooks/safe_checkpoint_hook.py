@@ -62,9 +62,12 @@ class SafeCheckpointHook(CheckpointHook):
         """Remove the checkpoints within epochs: the last one of all is there."""
         super().after_train(runner)
         hub = runner.message_hub
-        if is_main_process() and self.by_epoch and self.last_ckpt and Path(self.last_ckpt).is_file():
-            for step in hub.runtime_info.get('iteration_ckpts', []):
-                self._remove(_ITERATION.format(step))
+        steps = [_ITERATION.format(step) for step in hub.runtime_info.get('iteration_ckpts', [])]
+        last = Path(self.last_ckpt or '')
+        # where the last epoch's could not be written, one of them is all there is
+        if is_main_process() and self.by_epoch and last.is_file() and last.name not in steps:
+            for name in steps:
+                self._remove(name)
 
     def save_iteration(self, runner: Runner, iterations: int) -> Path:
         """Save now, after ``iterations`` iterations.

@@ -67,7 +67,12 @@ def fill_disks(folder: Path, count: int) -> tuple[int, list[str], str]:
             disk = folder / f'{name}-disk-{number}'
             with small_disk(disk, max(16, int(peak * share))) as mounted:
                 work_dir, tried = disk / 'run', tried + 1
-                child = train_child(config, work_dir) if mounted else _limited(config, work_dir, int(largest * share))
+                log = disk.with_suffix('.log')
+                child = (
+                    train_child(config, work_dir, log=log)
+                    if mounted
+                    else _limited(config, work_dir, int(largest * share))
+                )
                 how = how if mounted else 'a limit on the size of files'
                 ended = child.wait()
                 assert ended is not None
@@ -75,7 +80,7 @@ def fill_disks(folder: Path, count: int) -> tuple[int, list[str], str]:
                     wrong.append(f'{name} at {share:.0%}: exit code {ended.code}: {ended.output[-500:]}')
                 if mounted:
                     _resize(disk, 4 * peak)
-                ended = train_child(config, work_dir).wait()
+                ended = train_child(config, work_dir, log=log).wait()
                 assert ended is not None
                 if ended.code:
                     wrong.append(f'{name} at {share:.0%}: resumed with room: {ended.code}: {ended.output[-500:]}')

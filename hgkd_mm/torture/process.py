@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,18 +91,18 @@ def _run(body: Callable[[], object], log: Path) -> None:
         os._exit(code)
 
 
-def train_child(config: Path, work_dir: Path, *options: str, arguments: Sequence[str] = ()) -> Child:
+def train_child(config: Path, work_dir: Path, *options: str, log: Path | None = None) -> Child:
     """Start a training of a subject that goes on from whatever is in its work dir.
 
     Args:
         config: Of :func:`~hgkd_mm.torture.subject.write_config`.
-        work_dir: Its folder; the log lies beside it.
+        work_dir: Its folder.
         options: As ``--cfg-options``.
-        arguments: Further ones of ``tools/train.py``.
+        log: File for its output; None puts it beside the folder.
     """
     from ..engine import train
 
     work_dir.parent.mkdir(parents=True, exist_ok=True)
-    argv = [str(config), '--work-dir', str(work_dir), '--resume', *arguments]
+    argv = [str(config), '--work-dir', str(work_dir), '--resume']
     argv += ['--cfg-options', *options] if options else []
-    return Child(lambda: train(argv), work_dir.with_suffix('.log'))
+    return Child(lambda: train(argv), log or work_dir.with_suffix('.log'))

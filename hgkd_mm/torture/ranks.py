@@ -81,6 +81,7 @@ def kill_ranks(folder: Path, count: int) -> tuple[int, list[str], str]:
     config = write_config(folder, make_images(folder / 'images'), 'fine-tuning')
     # 24 images by 2 processes in batches of 5: the last ones are smaller
     text = config.read_text() + "\ntrain_dataloader['batch_size'] = 5\nval_dataloader['batch_size'] = 5\n"
+    text += "sync_bn = 'torch'\n"  # BatchNorm's buffers are those of both, so one checkpoint holds all there is
     config.write_text(text)
     whole = launch(config, folder / 'whole')
     if whole.code:
