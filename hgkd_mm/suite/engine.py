@@ -86,9 +86,9 @@ def snakemake_command(plan: Plan, jobs: int, executor: str, extra: Sequence[str]
     # Our own lock cannot go stale. Names carry a hash of what decides a result, so a stamp that exists is right.
     command += ['--nolock', '--rerun-triggers', 'mtime']
     if executor == 'local':
-        command += ['--cores', str(jobs)]
+        command += ['--cores', str(jobs), '--config', f'cores={jobs}']
     else:
-        command += ['--executor', executor, '--jobs', str(jobs), '--latency-wait', '60']
+        command += ['--executor', executor, '--jobs', str(jobs), '--latency-wait', '60', '--config', 'cores=1']
     if executor == 'slurm' and not any(part.startswith('--slurm-status-command') for part in extra):
         # sacct needs an accounting database, which small clusters do not have.
         asked = subprocess.run(['sacct', '-n', '-X'], capture_output=True, check=False) if _has('sacct') else None
