@@ -97,7 +97,12 @@ def build(setting: Setting, variant: str) -> tuple[nn.Module, Callable[[Tensor, 
 
 def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
     """Return one forward pass, or forward and backward pass, on random images; each call draws another mask."""
-    network, forward = build(setting, variant)
+    return _steps(setting, *build(setting, variant), backward)
+
+
+def _steps(
+    setting: Setting, network: nn.Module, forward: Callable[[Tensor, Tensor], list[Tensor]], backward: bool
+) -> Callable[[], None]:
     images = torch.randn(setting.batch_size, 3, setting.img_size, setting.img_size)
     calls = iter(range(1 << 30))
 
@@ -170,7 +175,8 @@ def measure_scaling(
             one.check()
             settings[f'{size} {count / total}'] = one
     with use_threads(setting.threads):
-        runs = {name: steps(one, 'packed', backward=True) for name, one in settings.items()}
+        built = build(setting, 'packed')
+        runs = {name: _steps(one, *built, backward=True) for name, one in settings.items()}
         seconds = median_seconds(runs, rounds)
     return [
         dict(

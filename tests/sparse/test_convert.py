@@ -96,15 +96,22 @@ def test_all_visible_equals_the_dense_network(backend, training):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_without_a_mask_the_converted_network_is_the_dense_one(backend):
-    dense = resnet(18, base_channels=8, stem_channels=8)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('training', [True, False])
+def test_without_a_mask_the_converted_network_is_the_dense_one(backend, dtype, training):
+    dense = resnet(18, base_channels=8, stem_channels=8).to(dtype)
     sparse = copy.deepcopy(dense)
     forward = make_sparse(sparse, backend)
-    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    images = torch.randn(2, 3, 64, 64, dtype=dtype)
     forward(images, PatchMask(random_visible(2, 2, 2), 32))
-    dense.eval(), sparse.eval()
     sparse.load_state_dict(dense.state_dict())
-    for one, other in zip(sparse(images), dense(images), strict=True):
+    dense.train(training), sparse.train(training)
+    results = []
+    for net in (sparse, dense):
+        stages = net(images)
+        torch.stack([stage.square().mean() for stage in stages]).sum().backward()
+        results.append([*stages, *(parameter.grad for parameter in net.parameters()), *net.buffers()])
+    for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
 
 
