@@ -57,11 +57,13 @@ def main() -> None:
         title = f'{setting.model}, {title.partition(" visible, ")[2]}'
     if args.kind == 'encoder':
         rows = measure_encoder(setting, args.rounds)
+        of_peers = {name: row['step_ms'] for row in rows if (name := row['variant']) in ('dense', 'mmpretrain')}
         for row in rows:
-            row['dense_ratio'] = rows[0]['step_ms'] / row['step_ms']
+            row |= {f'{name}_ratio': step_ms / row['step_ms'] for name, step_ms in of_peers.items()}
             row['memory_mib'] = peak_memory(setting, row['variant'], repeats=3)
         heads = dict(variant='encoder', forward_ms='forward, ms', step_ms='forward + backward, ms')
-        heads |= dict(dense_ratio='times as fast as dense', memory_mib='peak memory, MiB')
+        heads |= {f'{name}_ratio': f'times as fast as {name}' for name in of_peers}
+        heads |= dict(memory_mib='peak memory, MiB')
         note = f'{title}. Theoretical limit: {limit(setting.model, random_visible(setting)):.2f} times dense.'
     elif args.kind == 'step':
         rows = measure_step(setting, args.rounds)
