@@ -127,7 +127,8 @@ def damage_inputs(folder: Path, count: int, seed: int) -> list[str]:
     Returns:
         What ended in anything but a result or a typed error.
     """
-    rng, wrong = random.Random(seed), []
+    rng = random.Random(seed)
+    wrong: list[str] = []
     coco = _coco(folder / 'coco')
     _ade(folder / 'ade')
     write_synthetic(folder / 'records', 1)
