@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from ..datasets.transforms import load_image
 from ..errors import ConfigError, HGKDError, ProcessError, StorageError
 from .runner import STORAGE_ERRORS, SafeRunner
 
+#: Seconds that a process without the others stays, so that the launcher finds and names the one that was first to go.
+_LAUNCHERS_TURN = 3
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -122,6 +125,7 @@ def run_errors(work_dir: str) -> Iterator[None]:
                 'num_workers or batch_size, then go on with --resume'
             ) from error
         if get_world_size() > 1 and re.search(r'[Cc]onnection|NCCL|gloo|[Tt]imed out|ncclRemoteError', str(error)):
+            time.sleep(_LAUNCHERS_TURN)
             raise ProcessError(
                 f'{work_dir}: rank {get_rank()} lost another process of the run, which the launcher names: {text}. '
                 'Go on with --resume'

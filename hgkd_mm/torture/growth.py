@@ -13,8 +13,8 @@ from ..registry import HOOKS
 from .process import train_child
 from .subject import make_images, write_config
 
-#: Iterations between looks, and those before the first that counts: caches and pools fill up.
-INTERVAL, WARM_UP = 20, 400
+#: Iterations between looks.
+INTERVAL = 20
 #: KiB an iteration that are taken for growth.
 LIMIT = 1.0
 
@@ -45,18 +45,18 @@ def measure_growth(folder: Path, iterations: int) -> tuple[int, list[str], str]:
 
     Args:
         folder: To work in.
-        iterations: How many, above ``WARM_UP``.
+        iterations: How many are measured, after as many in which caches and pools fill up.
 
     Returns:
         Iterations, what grew, and the figures.
     """
     config = write_config(folder, make_images(folder / 'images'), 'iterations')
     extra = f"""
-train_cfg.update(max_iters={iterations}, val_interval=100)
+train_cfg.update(max_iters={2 * iterations}, val_interval=100)
 train_dataloader['batch_size'] = 2
 default_hooks['checkpoint'].update(interval=100)
 for scheduler in param_scheduler:
-    scheduler.update(end={iterations})
+    scheduler.update(end={2 * iterations})
 del scheduler
 custom_hooks.append(dict(type='hgkd_mm.GrowthHook'))
 """
@@ -65,9 +65,9 @@ custom_hooks.append(dict(type='hgkd_mm.GrowthHook'))
     if ended is None or ended.code:
         return 0, [f'the run failed: {ended.output[-1000:] if ended else ""}'], ''
     looks = np.array(json.loads((folder / 'run' / 'growth.json').read_text(encoding='utf-8')))
-    looks = looks[looks[:, 0] >= min(WARM_UP, iterations // 2)]
+    looks = looks[looks[:, 0] >= iterations]
     slope = float(np.polyfit(looks[:, 0], looks[:, 1], 1)[0])
     handles = int(looks[-1, 2] - looks[0, 2])
     wrong = [f'memory grows by {slope:.2f} KiB an iteration'] if slope > LIMIT else []
     wrong += [f'{handles} file handles more'] if handles > 0 else []
-    return iterations, wrong, f'{slope:+.2f} KiB an iteration, {handles:+d} file handles'
+    return iterations, wrong, f'{slope:+.2f} KiB an iteration after a warm-up, {handles:+d} file handles'
