@@ -136,7 +136,7 @@ class Table:
     protocol: Protocol
     rows: tuple[Row, ...]
 
-    @property
+    @cached_property
     def metrics(self) -> list[str]:
         """Metrics which get a column: shown ones which some row has."""
         return [
@@ -145,23 +145,24 @@ class Table:
             if metric.shown and any(name in row.metrics for row in self.rows)
         ]
 
-    @property
+    @cached_property
     def chance(self) -> float | None:
         """Chance level of the primary metric, if all records agree on it."""
         levels = {run.record.chance for row in self.rows for run in row.runs}
         return levels.pop() if len(levels) == 1 else None
 
-    @property
+    @cached_property
     def folds(self) -> list[int]:
         """Folds of the data that the rows were measured on."""
         found = {run.record.dataset.fold for row in self.rows for run in row.runs}
         return sorted(fold for fold in found if fold is not None)
 
     @cached_property
-    def _by_start(self) -> dict[tuple, list[Row]]:
-        found = defaultdict(list)
+    def _by_start(self) -> dict[tuple, dict[float, Row]]:
+        """Best row by method and network, then by epochs of pretraining."""
+        found: dict[tuple, dict[float, Row]] = defaultdict(dict)
         for row in self.rows:
-            found[row.method, row.network].append(row)
+            found[row.method, row.network].setdefault(_epochs(row), row)
         return found
 
     def twin(self, row: Row, method: str) -> Row | None:
@@ -171,17 +172,19 @@ class Table:
         """
         if row.method == method:
             return None
-
-        def distance(other: Row) -> float:
-            epochs = [one.pretraining.epochs if one.pretraining else None for one in (row, other)]
-            return abs((epochs[0] or 0) - (epochs[1] or 0))
-
-        return min(self._by_start.get((method, row.network), ()), key=distance, default=None)
+        twins = self._by_start.get((method, row.network), {})
+        epochs = _epochs(row)
+        nearest = epochs if epochs in twins else min(twins, key=lambda other: abs(other - epochs), default=None)
+        return None if nearest is None else twins[nearest]
 
     def gain(self, row: Row, metric: str, over: str = SCRATCH) -> Gain | None:
         """Compare a row with its twin under this protocol; None when there is none."""
         twin = self.twin(row, over)
         return None if twin is None else paired_gain(row, twin, metric)
+
+
+def _epochs(row: Row) -> float:
+    return (row.pretraining.epochs if row.pretraining else None) or 0.0
 
 
 @dataclass(frozen=True)
