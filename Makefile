@@ -44,7 +44,7 @@ endif
 test-quick: env  ## the tests that take less than 5 seconds each
 	$(PYTEST)
 
-torture: env  ## kill, starve and feed rubbish; the table in docs/reliability.md: about 8 minutes on 2 cores
+torture: env  ## kill, starve and feed rubbish; the table in docs/reliability.md: about 6 minutes
 	$(RUN) tools/torture.py --document docs/reliability.md
 
 lint: env  ## ruff (lint and format) and mypy

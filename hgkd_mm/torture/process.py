@@ -73,6 +73,8 @@ def _run(body: Callable[[], object], log: Path) -> None:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        # a test runner may have put other files in their place
+        sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1, closefd=False) for number in (1, 2))
         os.environ['OMP_NUM_THREADS'] = '1'
         import torch
 

@@ -16,8 +16,8 @@ from hgkd_mm.torture.kills import differences, kill_and_resume
     ids=['pretraining', 'fine-tuning', 'iterations'],
 )
 def test_resumed_runs_are_bit_identical(name, options, tmp_path):
-    kills, finished, wrong = kill_and_resume(tmp_path, name, 3, 0, *options)
-    assert (kills, wrong) == (3, [])
+    kills, finished, wrong = kill_and_resume(tmp_path, name, 2, 0, *options)
+    assert (kills, wrong) == (2, [])
     assert finished >= 1
 
 
