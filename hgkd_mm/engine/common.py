@@ -108,6 +108,13 @@ def build_errors(config: str) -> Iterator[None]:
         raise
 
 
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and those it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 @contextmanager
 def run_errors(work_dir: str) -> Iterator[None]:
     """Turn what a full disk or a lost process does to a run into typed errors that say how to go on."""
@@ -117,13 +124,19 @@ def run_errors(work_dir: str) -> Iterator[None]:
         if isinstance(error, ConnectionError) or error.errno not in STORAGE_ERRORS:
             raise
         raise StorageError(f'{work_dir}: cannot be written: {error}. Make room, then go on with --resume') from error
-    except RuntimeError as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else ''
-        if 'DataLoader worker' in text:
+    except HGKDError:
+        raise
+    except Exception as error:
+        # torch raises this wherever the main thread is just then, so something may have wrapped it
+        worker = next((str(e) for e in _chain(error) if 'DataLoader worker' in str(e)), None)
+        if worker is not None:
             raise ProcessError(
-                f'{work_dir}: a process that loads data is gone: {text} Often the memory was full: use a smaller '
-                'num_workers or batch_size, then go on with --resume'
+                f'{work_dir}: a process that loads data is gone: {worker.strip().splitlines()[0]} Often the memory was '
+                'full: use a smaller num_workers or batch_size, then go on with --resume'
             ) from error
+        if not isinstance(error, RuntimeError):
+            raise
+        text = str(error).strip().splitlines()[0] if str(error).strip() else ''
         if get_world_size() > 1 and re.search(r'[Cc]onnection|NCCL|gloo|[Tt]imed out|ncclRemoteError', str(error)):
             time.sleep(_LAUNCHERS_TURN)
             raise ProcessError(
