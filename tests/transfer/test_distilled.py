@@ -101,7 +101,7 @@ DAMAGED = {
     'folder': (lambda path: path.mkdir(), 'does not exist'),
     'empty file': (lambda path: path.touch(), 'is empty'),
     'web page instead of a download': (lambda path: path.write_text('<!DOCTYPE html>\n<p>404'), 'not a checkpoint'),
-    'truncated file': (truncated, 'is damaged: its content does not fit its checksum'),
+    'truncated file': (truncated, 'truncated or not a checkpoint'),
     'pickle with code': (with_code, 'Python objects besides weights, which could run code'),
     'list of tensors': (lambda path: torch.save([torch.ones(1)], path), 'holds a list'),
     'optimizer state': (lambda path: torch.save({'lr': 0.1, 'step': 3}, path), 'neither a state dict nor a checkpoint'),
