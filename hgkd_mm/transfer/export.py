@@ -104,17 +104,19 @@ def describe(meta: Mapping[str, Any]) -> dict:
         ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``,
         ``experiment``, ``recipe_sha256`` (see :func:`~hgkd_mm.leaderboard.facts.pretraining_sha256`),
         ``normalization`` (see :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the
-        checkpoint does not say.
+        checkpoint does not say, or nothing is masked.
     """
     config = read_literals(str(meta.get('cfg') or ''))
     model = config.get('model') or {}
     hooks = config.get('custom_hooks') or []
     teachers = [hook['teacher'] for hook in hooks if isinstance(hook, dict) and 'teacher' in hook]
+    # It shares the data pipeline of the masked methods and looks at the whole image.
+    unmasked = str(model.get('type')).rpartition('.')[2] == 'DenseDistillation'
     return {
         'method': model.get('type'),
         'backbone': model.get('backbone'),
         'teacher': _one_teacher(teachers[0]) if teachers else None,
-        'mask_ratio': _find(config.get('train_dataloader') or {}, 'mask_ratio'),
+        'mask_ratio': None if unmasked else _find(config.get('train_dataloader') or {}, 'mask_ratio'),
         'epochs': meta.get('epoch'),
         'iterations': meta.get('iter'),
         'seed': meta.get('seed'),

@@ -147,4 +147,6 @@ def test_a_cache_without_fixed_views_is_refused(data_root, tmp_path):
 @pytest.mark.parametrize(('method', 'name'), [('spark', 'SparK'), ('dense-distillation', 'DenseDistillation')])
 def test_the_baselines_run_in_the_same_framework(method, name, data_root, tmp_path):
     run(data_root, tmp_path / 'run', method=method)
-    assert load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']['method'] == name
+    meta = load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']
+    assert meta['method'] == name
+    assert meta['mask_ratio'] == {'SparK': 0.6, 'DenseDistillation': None}[name]
