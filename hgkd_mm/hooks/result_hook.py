@@ -28,6 +28,8 @@ from ..leaderboard.record import Dataset, Protocol, Record, Task, explain, save_
 from ..registry import HOOKS
 from ..transfer.checkpoint import load_checkpoint_file
 from ..utils import atomic_write, sha256_file, sha256_json
+from .predictions import FILE as PREDICTIONS_FILE
+from .predictions import PredictionCollector
 
 # Evaluator's metric -> ours and the factor that makes it percent.
 SOURCES = {
@@ -56,7 +58,8 @@ class ResultHook(Hook):
     (never of the best one), or after a test run. The learning curve is kept in
     ``<work_dir>/curve.json`` and goes on when training is resumed. Where the backbone's weights
     come from is read from the ``meta`` of the file they were loaded from, and goes into every
-    checkpoint, so that a later test run knows it too.
+    checkpoint, so that a later test run knows it too. What a classifier said about every image goes into
+    ``<work_dir>/predictions.csv``.
 
     Example::
 
@@ -113,6 +116,25 @@ class ResultHook(Hook):
         self.provenance: dict[str, Any] | None = None  # what goes into checkpoints
         self.training = False
         self.clock = 0.0
+        self.predictions = PredictionCollector()
+
+    # -- every evaluation -------------------------------------------------------------------------
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Forget what was said in an earlier evaluation."""
+        self.predictions = PredictionCollector()
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Remember what a classifier says about every image."""
+        if self.task == 'classification':
+            self.predictions.add(outputs)
+
+    after_test_iter = after_val_iter
+
+    def _save_predictions(self, runner: Runner, dataset: Any) -> None:
+        self.predictions.write(Path(runner.work_dir) / PREDICTIONS_FILE, getattr(dataset, 'data_root', None))
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -153,6 +175,7 @@ class ResultHook(Hook):
             'wall_time_s': round(time.monotonic() - self.clock, 3),
         }
         self.curve.append(point)
+        self._save_predictions(runner, runner.val_loop.dataloader.dataset)  # so those of the curve's last point
         _write_curve(runner, self.curve)
 
     def after_train(self, runner: Runner) -> None:
@@ -192,6 +215,7 @@ class ResultHook(Hook):
         if self.curve:  # the training's time is what matters of the two
             seconds = self.curve[-1]['wall_time_s']
         checkpoint = Path(runner._load_from) if runner._load_from else None
+        self._save_predictions(runner, runner.test_loop.dataloader.dataset)
         self._write(runner, self._percent(metrics or {}), seconds, checkpoint)
 
     # -- the record -------------------------------------------------------------------------------
@@ -243,8 +267,10 @@ class ResultHook(Hook):
             'curve': [{k: p.get(k) for k in ('epoch', 'metrics', 'loss')} for p in self.curve],
             'cost': facts.cost(seconds, seen if self.curve else None),
             'code': facts.code(),
-            'checkpoint': checkpoint
-            and {'file': _relative(checkpoint, path.parent), 'sha256': sha256_file(checkpoint)},
+            'checkpoint': checkpoint and _file(checkpoint, path.parent),
+            'predictions': _file(path.with_name(PREDICTIONS_FILE), path.parent)
+            if self.task == 'classification'
+            else None,
             'config_file': _config_file(runner),
             'config_sha256': provenance['config_sha256'],
             'seed': provenance.get('seed', runner.seed),
@@ -319,6 +345,11 @@ def _hashes(cfg: Config) -> dict[str, str]:
 
 def _relative(path: str | os.PathLike, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _file(path: Path, folder: Path) -> dict[str, str] | None:
+    """Name a file as seen from the record's folder, with its hash; None when there is none."""
+    return {'file': _relative(path, folder), 'sha256': sha256_file(path)} if path.is_file() else None
 
 
 def _beside(pretraining: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:

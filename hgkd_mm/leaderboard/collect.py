@@ -3,15 +3,14 @@
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from scipy.special import stdtr
-
 from ..errors import RecordError
+from ..evidence.paired import paired_p
 from ..latency.record import Latency, Timing, load_latency
 from .record import (
     METRICS,
@@ -110,18 +109,6 @@ def paired_gain(ours: Row, theirs: Row, metric: str) -> Gain | None:
     if not differences:  # nothing in common: the means are all there is
         return Gain(ours.mean(metric) - theirs.mean(metric), 0, None)
     return Gain(statistics.fmean(differences), len(differences), paired_p(differences))
-
-
-def paired_p(differences: Sequence[float]) -> float | None:
-    """Two-sided p-value of the paired t-test; None with less than two differences, or when all are equal.
-
-    The same as ``scipy.stats.ttest_rel``, which takes a thousand times as long.
-    """
-    if len(set(differences)) < 2:
-        return None
-    count = len(differences)
-    t = statistics.fmean(differences) / (statistics.stdev(differences) / count**0.5)
-    return float(2 * stdtr(count - 1, -abs(t)))
 
 
 @dataclass(frozen=True)

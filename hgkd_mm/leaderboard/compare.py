@@ -3,17 +3,22 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 from ..errors import RecordError
-from .collect import Found, Gain, Row, Table, paired_gain
+from ..evidence.bootstrap import Interval
+from ..evidence.paired import paired_interval
+from ..evidence.predictions import Prediction, difference_over_identities, read_predictions
+from ..utils import sha256_file
+from .collect import Found, Gain, Row, Run, Table, paired_gain
 from .names import data_name, label, markdown_table, number, protocol_name, row_name
 from .record import primary_metric
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows of one table, on its primary metric; ``low`` and ``high`` bound A - B at 95 %, if known."""
+    """Two rows of one table, on its primary metric; ``low`` and ``high`` bound A - B at 95 %, if known.
+
+    ``over_identities`` bounds it from what both said about every image; None where that is not known.
+    """
 
     table: Table
     a: Row
@@ -21,6 +26,7 @@ class Comparison:
     gain: Gain
     low: float | None
     high: float | None
+    over_identities: Interval | None
 
 
 def select(found_rows: Iterable[tuple[Table, Row]], query: str) -> list[tuple[Table, Row]]:
@@ -75,7 +81,7 @@ def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
             if table is other_table and row is not other and row.model.name == other.model.name:
                 gain = paired_gain(row, other, primary_metric(table.task))
                 if gain is not None:
-                    found.append(Comparison(table, row, other, gain, *_interval(row, other)))
+                    found.append(Comparison(table, row, other, gain, *_interval(row, other), _identities(row, other)))
     if not found:
         raise RecordError(f'{a!r} and {b!r} were never measured on the same data under the same protocol')
     return found
@@ -85,14 +91,23 @@ def _interval(a: Row, b: Row) -> tuple[float | None, float | None]:
     """Bound the mean difference at 95 %, by Student's t over the pairs."""
     metric = primary_metric(a.runs[0].record.task)
     mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (a, b))
-    differences = [mine[key] - other[key] for key in mine.keys() & other.keys()]
-    n = len(differences)
-    if n < 2:
-        return None, None
-    mean = sum(differences) / n
-    error = (sum((d - mean) ** 2 for d in differences) / (n - 1) / n) ** 0.5
-    margin = float(stdtrit(n - 1, 0.975)) * error
-    return mean - margin, mean + margin
+    return paired_interval([mine[key] - other[key] for key in mine.keys() & other.keys()]) or (None, None)
+
+
+def _identities(a: Row, b: Row) -> Interval | None:
+    theirs = {run.key: run for run in b.runs}
+    pairs = [(_predictions(run), _predictions(theirs[run.key])) for run in a.runs if run.key in theirs]
+    known = [(ours, other) for ours, other in pairs if ours and other]
+    return difference_over_identities(known) if known else None
+
+
+def _predictions(run: Run) -> list[Prediction] | None:
+    """Read what the run said about every image; None when it kept nothing."""
+    if run.record.predictions is None or not (path := run.path.parent / run.record.predictions.file).is_file():
+        return None
+    if sha256_file(path) != run.record.predictions.sha256:
+        raise RecordError(f'{path}: is not the file that {run.path} was written with: its SHA-256 is another one')
+    return read_predictions(path)
 
 
 def describe(found: Sequence[Comparison], latencies: Found) -> str:
@@ -107,7 +122,7 @@ def describe(found: Sequence[Comparison], latencies: Found) -> str:
             [one.table.task, f'{data_name(one.table)}, {protocol_name(one.table)}', label(one.table, metric)]
             + [number(one.a, metric), number(one.b, metric), f'{one.gain.value:+.1f}', interval, p, str(one.gain.pairs)]
         )
-        sentences.append(_sentence(one))
+        sentences += [_sentence(one), *_sentence_on_identities(one)]
     head = ['Task', 'Data and protocol', 'Metric', 'A', 'B', 'A - B', '95 % interval', 'p', 'Pairs']
     cost = _cost(found[0], latencies)
     return f'A: {a}\nB: {b}\n\n{markdown_table(head, lines)}\n' + '\n'.join([*sentences, *cost]) + '\n'
@@ -127,6 +142,16 @@ def _sentence(one: Comparison) -> str:
     certain = one.low > 0 or one.high < 0
     doubt = 'more than chance explains at the 5 % level' if certain else 'which chance may explain'
     return f'{by} (95 % interval of A - B: {one.low:+.1f} to {one.high:+.1f}, {gain.pairs} pairs), {doubt}.'
+
+
+def _sentence_on_identities(one: Comparison) -> list[str]:
+    found = one.over_identities
+    if found is None:
+        return []
+    return [
+        f'These networks on other objects: {found.low:+.1f} to {found.high:+.1f} (95 % interval of A - B, bootstrap '
+        f'over the {found.clusters} identities of {found.examples} images).'
+    ]
 
 
 def _cost(one: Comparison, latencies: Found) -> list[str]:

@@ -10,20 +10,22 @@ from .collect import find_runs, record_paths
 
 
 def gather(folders: Iterable[str | os.PathLike], out: str | os.PathLike) -> tuple[list[Path], list[str]]:
-    """Copy the sound records below some folders; each keeps its place below its folder.
+    """Copy the sound records below some folders, with their predictions; each keeps its place below its folder.
 
     Args:
         folders: Searched for records.
         out: Folder to copy to.
 
     Returns:
-        Files written, and the problems of those left out.
+        Records and predictions written, and the problems of those left out.
 
     Raises:
         RecordError: No sound result, or two folders have a record at the same place.
     """
     places = [Path(folder) for folder in folders]
-    problems = find_runs(places).problems
+    found = find_runs(places)
+    problems = found.problems
+    said = {run.path: run.record.predictions.file for run in found.runs if run.record.predictions}
     left_out = {problem.partition(': ')[0] for problem in problems}
     written: dict[Path, Path] = {}
     for place in places:
@@ -34,6 +36,8 @@ def gather(folders: Iterable[str | os.PathLike], out: str | os.PathLike) -> tupl
             if target in written:
                 raise RecordError(f'{path} and {written[target]} would both be copied to {target}')
             written[target] = path
+            if path in said and Path(said[path]).name == said[path] and path.with_name(said[path]).is_file():
+                written[target.with_name(said[path])] = path.with_name(said[path])
     for target, path in written.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

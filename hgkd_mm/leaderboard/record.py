@@ -140,8 +140,8 @@ class CurvePoint(_Part):
     loss: float | None = None
 
 
-class Checkpoint(_Part):
-    """The evaluated weights; ``file`` is relative to the record's folder."""
+class File(_Part):
+    """A file that the record is about; ``file`` is relative to the record's folder."""
 
     file: str
     sha256: Sha256
@@ -172,7 +172,9 @@ class Code(_Part):
 class Record(_Part):
     """One evaluation. Metrics are those of the last epoch, never of the best one.
 
-    ``config_file``, relative to the record's folder, and ``checkpoint`` are what the evaluation is repeated from.
+    ``config_file``, relative to the record's folder, and ``checkpoint``, the evaluated weights, are what the evaluation
+    is repeated from; ``predictions`` is what a classifier said about every image, see
+    :mod:`hgkd_mm.evidence.predictions`.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -188,7 +190,8 @@ class Record(_Part):
     curve: list[CurvePoint]
     cost: Cost
     code: Code
-    checkpoint: Checkpoint | None = None
+    checkpoint: File | None = None
+    predictions: File | None = None
     config_file: str | None = None
     config_sha256: Sha256
     seed: int
@@ -221,7 +224,8 @@ class PretrainingRecord(_Part):
     """One pretraining run: its facts, cost and curves.
 
     ``curves`` has points (epoch, value) by name: ``loss``; ``knn_top1`` and ``linear_top1``, the frozen backbone's
-    accuracy in percent; ``explained_variance_visible`` and ``explained_variance_masked``, at most 1.
+    accuracy in percent; ``explained_variance_visible`` and ``explained_variance_masked``, at most 1; what
+    :class:`hgkd_mm.hooks.DiagnosticsHook` found on unseen images.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION

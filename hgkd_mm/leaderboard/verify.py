@@ -61,6 +61,8 @@ def _check_files(run: Run) -> Iterator[Check]:
     record = run.record
     if record.checkpoint:
         yield from _check_file(run.path, 'checkpoint', record.checkpoint.file, record.checkpoint.sha256)
+    if record.predictions:
+        yield from _check_file(run.path, 'predictions', record.predictions.file, record.predictions.sha256)
     if record.pretraining:
         yield from _check_file(
             run.path, 'backbone', record.pretraining.backbone_file, record.pretraining.backbone_sha256

@@ -7,8 +7,10 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 
 from hgkd_mm.errors import ConfigError, RecordError
+from hgkd_mm.evidence.predictions import read_predictions
 from hgkd_mm.hooks.result_hook import ResultHook, read_pretraining
 from hgkd_mm.leaderboard.record import load_record
 
@@ -31,6 +33,21 @@ class _Net(BaseModel):
     def forward(self, x, mode='tensor'):
         y = self.fc(x)
         return {'loss': y.mean()} if mode == 'loss' else [y]
+
+
+class _Classifier(_Net):
+    """Says class n to every image of its n-th batch."""
+
+    batches = 0
+
+    def forward(self, x, mode='tensor'):
+        if mode == 'loss':
+            return super().forward(x, mode)
+        self.batches += 1
+        samples = [
+            DataSample(metainfo=dict(img_path=f'{i}.png')) for i in range(2 * self.batches - 2, 2 * self.batches)
+        ]
+        return [sample.set_gt_label(1).set_pred_label(self.batches) for sample in samples]
 
 
 class _Metric(BaseMetric):
@@ -59,11 +76,11 @@ def _loader():
     return torch.utils.data.DataLoader(_Data(), batch_size=2)
 
 
-def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, **options):
+def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, model=_Net, **options):
     """Train the toy for ``epochs``; the evaluations give ``values`` one after the other."""
     evaluated = dict(val_dataloader=_loader(), val_evaluator=[_Metric(values)], val_cfg=dict())
     runner = Runner(
-        model=_Net(),
+        model=model(),
         work_dir=str(tmp_path),
         train_dataloader=_loader(),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
@@ -121,6 +138,23 @@ def test_record_names_the_evaluated_checkpoint_and_the_config(tmp_path):
     assert record.checkpoint.file == 'epoch_2.pth'
     assert record.checkpoint.sha256 == hashlib.sha256((tmp_path / 'epoch_2.pth').read_bytes()).hexdigest()
     assert Config.fromfile(tmp_path / record.config_file).train_cfg.max_epochs == 2
+
+
+def test_what_a_classifier_said_about_every_image_is_kept_beside_the_record(tmp_path):
+    _run(tmp_path, 2, [10.0, 50.0], model=_Classifier)
+    record = load_record(tmp_path / 'result.json')
+    path = tmp_path / record.predictions.file
+    assert record.predictions.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    # of the last evaluation: its batches are the 3rd and 4th that the network has seen
+    assert [(one.image, one.label, one.predicted) for one in read_predictions(path)] == [
+        ('4.png', 1, 3), ('5.png', 1, 3), ('6.png', 1, 4), ('7.png', 1, 4),
+    ]  # fmt: skip
+
+
+def test_other_tasks_keep_no_predictions(tmp_path):
+    _run(tmp_path, 1, [10.0])
+    assert load_record(tmp_path / 'result.json').predictions is None
+    assert not (tmp_path / 'predictions.csv').exists()
 
 
 def test_curve_has_the_mean_training_loss_since_the_last_validation(tmp_path):

@@ -3,22 +3,16 @@ import pytest
 from scipy import stats
 
 from hgkd_mm.errors import RecordError
-from hgkd_mm.leaderboard.collect import find_runs, make_tables, paired_p
+from hgkd_mm.evidence.bootstrap import cluster_bootstrap
+from hgkd_mm.evidence.predictions import Prediction, write_predictions
+from hgkd_mm.leaderboard.collect import find_runs, make_tables
 from hgkd_mm.leaderboard.compare import compare, describe
+from hgkd_mm.utils import sha256_file
 
 
 def _compare(folder, a, b):
     found = find_runs([folder])
     return compare(make_tables(found.runs), a, b), found
-
-
-def test_paired_p_is_that_of_scipy():
-    rng = np.random.default_rng(0)
-    for n in (2, 3, 10):
-        one, other = rng.normal(1, 1, n), rng.normal(0, 1, n)
-        assert paired_p(list(one - other)) == pytest.approx(stats.ttest_rel(one, other).pvalue, rel=1e-9)
-    assert paired_p([1.0]) is None
-    assert paired_p([1.0, 1.0]) is None
 
 
 def test_words_and_numbers_with_uncertainty(write_record, hgkd, tmp_path):
@@ -72,3 +66,48 @@ def test_wrong_queries_say_what_there_is(a, b, message, write_record, hgkd, tmp_
     write_record('c', pretraining=dict(method='SparK'), dataset=dict(name='Other'))
     with pytest.raises(RecordError, match=message):
         _compare(tmp_path, a, b)
+
+
+@pytest.fixture
+def write_predicted(tmp_path, write_record):
+    """Factory of records with predictions on 12 images of 4 identities; gives the place of these."""
+
+    def write(name, right, **kwargs):
+        path = tmp_path / name / 'predictions.csv'
+        said = [Prediction(f'{i:02}.png', f'object {i // 3}', 1, int(i in right)) for i in range(12)]
+        write_predictions(path, said)
+        file = dict(file=path.name, sha256=sha256_file(path))
+        write_record(name, 100 * len(right) / 12, predictions=file, **kwargs)
+        return path
+
+    return write
+
+
+def test_one_pair_of_runs_is_judged_over_identities(write_predicted, hgkd, tmp_path):
+    write_predicted('scratch', {0, 3})
+    write_predicted('hgkd', {0, 1, 2, 3, 4, 5, 6}, pretraining=hgkd)
+    found, runs = _compare(tmp_path, 'h-gkd', 'scratch')
+    expected = cluster_bootstrap([0, 100, 100, 0, 100, 100, 100] + [0] * 5, [str(i // 3) for i in range(12)])
+    assert found[0].over_identities == expected
+    assert found[0].gain.value == pytest.approx(expected.mean)
+    assert (
+        f'{expected.low:+.1f} to {expected.high:+.1f} (95 % interval of A - B, bootstrap over the 4 identities of '
+        '12 images)'
+    ) in describe(found, runs)
+
+
+def test_without_predictions_of_both_nothing_is_said_over_identities(write_predicted, write_record, hgkd, tmp_path):
+    write_record('scratch')
+    path = write_predicted('hgkd', {0}, pretraining=hgkd)
+    found, runs = _compare(tmp_path, 'h-gkd', 'scratch')
+    assert found[0].over_identities is None and 'bootstrap' not in describe(found, runs)
+    path.unlink()
+    assert _compare(tmp_path, 'h-gkd', 'scratch')[0][0].over_identities is None
+
+
+def test_predictions_of_another_evaluation_are_refused(write_predicted, hgkd, tmp_path):
+    write_predicted('scratch', {0, 3})
+    path = write_predicted('hgkd', {0}, pretraining=hgkd)
+    path.write_text(path.read_text().replace('1,0', '1,1'))
+    with pytest.raises(RecordError, match='hgkd/predictions.csv: is not the file that .*result.json was written with'):
+        _compare(tmp_path, 'h-gkd', 'scratch')

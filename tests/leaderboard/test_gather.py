@@ -15,6 +15,18 @@ def test_sound_records_are_copied_to_the_same_places_without_weights(write_recor
     assert 'bad/result.json' in problems[0]
 
 
+def test_predictions_go_with_their_record_and_nothing_from_elsewhere_does(write_record, tmp_path):
+    kept = write_record('runs/a', predictions=dict(file='predictions.csv', sha256='d' * 64)).parent
+    (kept / 'predictions.csv').write_text('said')
+    write_record('runs/b', seed=1, predictions=dict(file='../../secret.csv', sha256='d' * 64))
+    write_record('runs/c', seed=2, predictions=dict(file='predictions.csv', sha256='d' * 64))  # the file is gone
+    (tmp_path / 'secret.csv').write_text('secret')
+    gather([tmp_path / 'runs'], tmp_path / 'out')
+    copied = {p.relative_to(tmp_path / 'out').as_posix() for p in (tmp_path / 'out').rglob('*.*')}
+    assert copied == {'a/result.json', 'a/predictions.csv', 'b/result.json', 'c/result.json'}
+    assert (tmp_path / 'out/a/predictions.csv').read_text() == 'said'
+
+
 def test_two_records_for_one_place_are_an_error(write_record, tmp_path):
     write_record('x/a')
     write_record('y/a', seed=1)

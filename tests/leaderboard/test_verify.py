@@ -43,6 +43,16 @@ def test_files_are_checked_against_their_hashes(run):
     assert _states(run) == {('run', 'record'): 'ok', ('run', 'checkpoint'): 'wrong', ('run', 'backbone'): 'gone'}
 
 
+def test_predictions_are_checked_against_their_hash(write_record, tmp_path):
+    path = tmp_path / 'run/predictions.csv'
+    path.parent.mkdir()
+    path.write_text('said')
+    write_record('run', predictions=dict(file=path.name, sha256=hashlib.sha256(b'said').hexdigest()))
+    assert _states(tmp_path)['run', 'predictions'] == 'ok'
+    path.write_text('edited')
+    assert _states(tmp_path)['run', 'predictions'] == 'wrong'
+
+
 def test_tool_names_what_is_wrong_and_exits_with_1(run, write_record, tmp_path):
     done = _tool(tmp_path)
     assert (done.returncode, done.stdout) == (0, '3 ok, 0 gone, 0 wrong\n')
