@@ -117,6 +117,10 @@ probe_dataloader = dict(
         pipeline=probe_pipeline,
     ),
 )
+unseen_dataloader = dict(
+    **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
+    dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/val'),
+)
 custom_hooks = [
     dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache),
     dict(
@@ -125,13 +129,11 @@ custom_hooks = [
             **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
             dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train'),
         ),
-        val_dataloader=dict(
-            **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
-            dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/val'),
-        ),
+        val_dataloader=unseen_dataloader,
         interval=5,
     ),
+    dict(type='DiagnosticsHook', dataloader=unseen_dataloader, mask_ratio=mask_ratio, interval=5),
     dict(type='StudentExportHook'),
 ]
-del probe_dataloader
+del probe_dataloader, unseen_dataloader
 randomness = dict(seed=0)

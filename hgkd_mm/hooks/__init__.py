@@ -1,5 +1,6 @@
 """Hooks of mmengine's runner: one file each."""
 
+from .diagnostics_hook import DiagnosticsHook
 from .guard_hook import GuardHook
 from .knn_bank_hook import KNNBankHook
 from .preemption_hook import PreemptionHook
@@ -11,6 +12,7 @@ from .student_export_hook import StudentExportHook
 from .teacher_hook import TeacherHook
 
 __all__ = [
+    'DiagnosticsHook',
     'GuardHook',
     'KNNBankHook',
     'PreemptionHook',

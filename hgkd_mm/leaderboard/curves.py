@@ -8,14 +8,9 @@ from statistics import fmean
 
 from ..errors import DataError
 
-#: Name in the log -> ours. The probe logs by epoch, training by iteration.
-LOGGED = {
-    'loss': 'loss',
-    'explained_variance_visible': 'explained_variance_visible',
-    'explained_variance_masked': 'explained_variance_masked',
-    'val/knn_top1': 'knn_top1',
-    'val/linear_top1': 'linear_top1',
-}
+#: What training logs, by iteration. What else is taken begins with ``val/``, is logged by epoch and keeps its name.
+TRAINING = ('loss', 'explained_variance_visible', 'explained_variance_masked')
+EVALUATION = 'val/'
 MAX_POINTS = 200
 
 Curve = list[tuple[float, float]]
@@ -49,12 +44,13 @@ def pretraining_curves(work_dir: str | os.PathLike, batches: int) -> dict[str, C
     except DataError:
         return {}
     curves = {}
-    for logged, name in LOGGED.items():
-        scale = 1 if logged.startswith('val/') else batches
+    evaluated = sorted({name for line in lines for name in line if name.startswith(EVALUATION)})
+    for logged in (*TRAINING, *evaluated):
+        scale = 1 if logged.startswith(EVALUATION) else batches
         points = {line['step'] / scale: float(line[logged]) for line in lines if logged in line}
         finite = [(x, y) for x, y in sorted(points.items()) if math.isfinite(y)]
         if finite:
-            curves[name] = thin(finite)
+            curves[logged.removeprefix(EVALUATION)] = thin(finite)
     return curves
 
 

@@ -84,6 +84,27 @@ def test_run_exports_a_plain_backbone_and_logs_what_matters(data_root, tmp_path)
     logged = {key for line in scalars(tmp_path / 'run') for key in line}
     assert {'loss_masked', 'loss_visible', 'loss_distribution', 'explained_variance_masked'} <= logged
     assert 'val/knn_top1' in logged
+    record = json.loads((tmp_path / 'run/pretraining.json').read_text())
+    for name in ('knn_top1', 'explained_variance_masked_unseen', 'explained_variance_masked_nearest'):
+        assert [epoch for epoch, _ in record['curves'][name]] == [2]  # the interval is 5, and the run ends after 2
+    for stage, channels in enumerate((8, 16, 32, 64), 1):
+        assert 1 <= record['curves'][f'rank_stage{stage}'][0][1] <= channels
+        assert -0.2 < record['curves'][f'cka_stage{stage}'][0][1] <= 1
+
+
+def test_diagnostics_leave_the_training_as_it_is(data_root, tmp_path):
+    def often(cfg):
+        (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'DiagnosticsHook')
+        hook.interval = 1
+
+    def never(cfg):
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'DiagnosticsHook']
+
+    weights = []
+    for name, edit in (('often', often), ('never', never)):
+        run(data_root, tmp_path / name, edit=edit)
+        weights.append(load_checkpoint_file(tmp_path / name / 'epoch_2.pth')['state_dict'])
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
 def test_a_resumed_run_continues_at_the_right_iteration(data_root, tmp_path, capsys):
@@ -150,3 +171,7 @@ def test_the_baselines_run_in_the_same_framework(method, name, data_root, tmp_pa
     meta = load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']
     assert meta['method'] == name
     assert meta['mask_ratio'] == {'SparK': 0.6, 'DenseDistillation': None}[name]
+    diagnosed = {key.removeprefix('val/') for line in scalars(tmp_path / 'run') for key in line if 'val/' in key}
+    assert 'rank_stage4' in diagnosed
+    assert ('cka_stage4' in diagnosed) == ('explained_variance_visible_unseen' in diagnosed) == (method != 'spark')
+    assert 'explained_variance_masked_unseen' not in diagnosed
