@@ -117,23 +117,26 @@ probe_dataloader = dict(
         pipeline=probe_pipeline,
     ),
 )
-unseen_dataloader = dict(
-    **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
-    dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/val'),
-)
+other_keys = {k: v for k, v in probe_dataloader.items() if k != 'dataset'}
+unseen_dataset = dict(**probe_dataloader['dataset'], data_prefix='classification/val')
+unseen_pipeline = [probe_pipeline[0], dict(type='Resize', scale=(img_size, img_size)), probe_pipeline[1]]
 custom_hooks = [
     dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache),
     dict(
         type='ProbeHook',
         train_dataloader=dict(
-            **{k: v for k, v in probe_dataloader.items() if k != 'dataset'},
-            dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train'),
+            **other_keys, dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train')
         ),
-        val_dataloader=unseen_dataloader,
+        val_dataloader=dict(**other_keys, dataset=unseen_dataset),
         interval=5,
     ),
-    dict(type='DiagnosticsHook', dataloader=unseen_dataloader, mask_ratio=mask_ratio, interval=5),
+    dict(
+        type='DiagnosticsHook',
+        dataloader=dict(**other_keys, dataset=dict(unseen_dataset, pipeline=unseen_pipeline)),
+        mask_ratio=mask_ratio,
+        interval=5,
+    ),
     dict(type='StudentExportHook'),
 ]
-del probe_dataloader, unseen_dataloader
+del probe_dataloader, unseen_dataset, unseen_pipeline, other_keys
 randomness = dict(seed=0)

@@ -3,6 +3,7 @@
 from .diagnostics_hook import DiagnosticsHook
 from .guard_hook import GuardHook
 from .knn_bank_hook import KNNBankHook
+from .mask_schedule_hook import MaskScheduleHook
 from .preemption_hook import PreemptionHook
 from .probe_hook import ProbeHook
 from .result_hook import ResultHook
@@ -15,6 +16,7 @@ __all__ = [
     'DiagnosticsHook',
     'GuardHook',
     'KNNBankHook',
+    'MaskScheduleHook',
     'PreemptionHook',
     'ProbeHook',
     'ResultHook',

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import re
 import resource
 import subprocess
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ PACKAGES = (
     'mmsegmentation',
     'numpy',
 )
+
+#: Hooks that change what is learned; all others only watch or write.
+TRAINING_HOOKS = 'EMA|MaskSchedule'
 
 
 def environment() -> dict[str, str]:
@@ -126,7 +130,7 @@ def model_sha256(cfg: Mapping[str, Any]) -> str:
 
 
 def protocol_sha256(cfg: Mapping[str, Any]) -> str:
-    """Hash how a network is trained and evaluated: optimizer, schedule, pipelines, batch size, moving averages.
+    """Hash how a network is trained and evaluated: optimizer, schedules, pipelines, batch size, moving averages.
 
     Left out is what :class:`~hgkd_mm.leaderboard.record.Protocol` says by itself (epochs, precision), where the data
     lies, seeds, and what only watches or writes.
@@ -140,7 +144,7 @@ def protocol_sha256(cfg: Mapping[str, Any]) -> str:
         'param_scheduler': cfg.get('param_scheduler'),
         'pipelines': [_find(loader.get('dataset') or {}, 'pipeline') for loader in loaders],
         'batch_size': loaders[0].get('batch_size'),
-        'hooks': [hook for hook in cfg.get('custom_hooks') or [] if 'EMA' in str(hook.get('type'))],
+        'hooks': [hook for hook in cfg.get('custom_hooks') or [] if re.search(TRAINING_HOOKS, str(hook.get('type')))],
     }
     return sha256_json(_without_seeds(content))
 

@@ -4,12 +4,19 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
+from .global_head import WithGlobalHead
 from .student import Student, teacher_tokens_of
 
 
 @MODELS.register_module()
-class DenseDistillation(Student):
-    """The student sees the whole image and predicts the teacher's tokens, with H-GKD's decoder and head."""
+class DenseDistillation(WithGlobalHead, Student):
+    """The student sees the whole image and predicts the teacher's tokens, with H-GKD's decoder and head.
+
+    Args:
+        global_head: Config of a :class:`GlobalTokenHead`; None for none.
+        *args: See :class:`Student`.
+        **kwargs: See :class:`Student`.
+    """
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """One training step.
@@ -19,8 +26,9 @@ class DenseDistillation(Student):
             data_samples: With ``teacher_tokens`` ``(C, h, w)``.
 
         Returns:
-            Loss terms and figures for the log, see :class:`TokenDistillationHead`.
+            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_global``.
         """
         tokens, defined = teacher_tokens_of(inputs, data_samples)
-        decoded = self.neck(self.backbone(inputs), None)
-        return self.head.loss(decoded, tokens, None, defined)
+        stage_feats = self.backbone(inputs)
+        losses = self.head.loss(self.neck(stage_feats, None), tokens, None, defined)
+        return losses | self.global_loss(stage_feats[-1], tokens, None, defined)

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..sparse import PatchMask
-from .losses import TOKEN_DISTANCES, explained_variance, mean_over, token_distribution_divergence
+from .losses import (
+    TOKEN_DISTANCES,
+    explained_variance,
+    mean_over,
+    relation_distance,
+    token_distribution_divergence,
+)
 from .teachers.visibility import visible_tokens
 
 
@@ -29,6 +35,8 @@ class TokenDistillationHead(BaseModule):
         visible_weight: Weight of the distance at visible positions.
         distribution_weight: Weight of the divergence between channel distributions, over all positions.
         temperature: Temperature of those distributions.
+        relation_weight: Weight of :func:`~hgkd_mm.models.losses.relation_distance` between the tokens of an image, over
+            all positions.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -44,6 +52,7 @@ class TokenDistillationHead(BaseModule):
         visible_weight: float = 1.0,
         distribution_weight: float = 0.0,
         temperature: float = 1.0,
+        relation_weight: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -56,6 +65,7 @@ class TokenDistillationHead(BaseModule):
         self.visible_weight = visible_weight
         self.distribution_weight = distribution_weight
         self.temperature = temperature
+        self.relation_weight = relation_weight
 
     def predict(self, decoded: Tensor, size: tuple[int, ...]) -> Tensor:
         """Return predicted tokens ``(B, C, h, w)`` on the teacher's grid ``size``."""
@@ -110,6 +120,11 @@ class TokenDistillationHead(BaseModule):
         if self.distribution_weight:
             divergence = token_distribution_divergence(prediction, target, self.temperature).mean()
             out['loss_distribution'] = self.distribution_weight * divergence
+        if self.relation_weight:
+            of_images = [_by_image(values, len(tokens), defined) for values in (prediction, target)]
+            where = None if defined is None else defined.flatten(1)
+            relation = relation_distance(of_images[0], of_images[1], where)
+            out['loss_relation'] = self.relation_weight * relation
         return out
 
     def _check(self, tokens: Tensor) -> None:
@@ -217,6 +232,14 @@ def flatten_tokens(grid: Tensor) -> Tensor:
 def _chosen(values: Tensor, where: Tensor | None) -> Tensor:
     """``(B*h*w, ...)`` -> the entries where ``where (B, h, w)`` is True; all if it is None."""
     return values if where is None else values[where.flatten()]
+
+
+def _by_image(values: Tensor, batch: int, where: Tensor | None) -> Tensor:
+    """Undo :func:`_chosen`: ``(B, h*w, C)``, zero where nothing was chosen."""
+    if where is None:
+        return values.view(batch, -1, values.shape[-1])
+    grid = values.new_zeros(*where.flatten(1).shape, values.shape[-1])
+    return grid.masked_scatter(where.flatten(1)[..., None], values)
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:

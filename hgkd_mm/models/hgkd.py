@@ -4,15 +4,21 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
+from .global_head import WithGlobalHead
 from .student import MaskedStudent, teacher_tokens_of
 
 
 @MODELS.register_module()
-class HGKD(MaskedStudent):
+class HGKD(WithGlobalHead, MaskedStudent):
     """The sparse student predicts, from the visible patches, the tokens of a frozen teacher for all patches.
 
     The teacher is not here: :class:`hgkd_mm.hooks.TeacherHook` puts its tokens into the data samples, so that
     checkpoints are student-sized and a cached teacher is the same data from another source.
+
+    Args:
+        global_head: Config of a :class:`GlobalTokenHead`; None for none.
+        *args: See :class:`MaskedStudent`.
+        **kwargs: See :class:`MaskedStudent`.
     """
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
@@ -24,7 +30,7 @@ class HGKD(MaskedStudent):
                 say something about every token, ``teacher_defined`` ``(h, w)``.
 
         Returns:
-            Loss terms and figures for the log, see :class:`TokenDistillationHead`.
+            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_global``.
         """
         tokens, defined = teacher_tokens_of(inputs, data_samples)
         # 1. which patches may the student see?
@@ -34,4 +40,5 @@ class HGKD(MaskedStudent):
         # 3. mask tokens into the gaps, decode over all stages
         decoded = self.neck(stage_feats, mask)
         # 4. predict every teacher token; compare at masked and visible positions
-        return self.head.loss(decoded, tokens, mask, defined)
+        losses = self.head.loss(decoded, tokens, mask, defined)
+        return losses | self.global_loss(stage_feats[-1], tokens, mask, defined)

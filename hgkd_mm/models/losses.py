@@ -31,6 +31,29 @@ def token_distribution_divergence(prediction: Tensor, target: Tensor, temperatur
     return divergence * temperature**2
 
 
+def relation_distance(prediction: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
+    """Compare how alike the members of each group are: squared difference of the cosine similarities of all pairs.
+
+    Groups are images and members their tokens, or the group is a batch and its members are images (as in arXiv
+    1907.09682). The two may have different widths.
+
+    Args:
+        prediction: ``(G, M, C)``.
+        target: ``(G, M, D)``, the teacher's.
+        where: Boolean ``(G, M)``: the members that count; None = all.
+
+    Returns:
+        Scalar, the mean over all pairs of different members of a group; zero when there is no pair.
+    """
+    if where is None:
+        where = torch.ones(prediction.shape[:2], dtype=torch.bool, device=prediction.device)
+    with torch.autocast(prediction.device.type, enabled=False):
+        alike, as_alike = (unit @ unit.mT for unit in (F.normalize(x, dim=-1) for x in (prediction, target)))
+    pairs = where[:, :, None] & where[:, None, :]
+    pairs = pairs & ~torch.eye(where.shape[1], dtype=torch.bool, device=where.device)
+    return mean_over((alike - as_alike).square().flatten(), pairs.flatten())
+
+
 def mean_over(values: Tensor, where: Tensor) -> Tensor:
     """Mean of ``values`` at ``where``; zero when there is no such place.
 

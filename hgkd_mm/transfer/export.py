@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..datasets.mask_schedule import MaskSchedule
 from ..errors import WeightsError
 from ..leaderboard.facts import pretraining_sha256
 from ..utils import atomic_write, sha256_file
@@ -101,22 +102,21 @@ def describe(meta: Mapping[str, Any]) -> dict:
         meta: ``checkpoint['meta']`` of mmengine.
 
     Returns:
-        ``method``, ``backbone``, ``teacher``, ``mask_ratio``, ``epochs``, ``iterations``, ``seed``,
-        ``experiment``, ``recipe_sha256`` (see :func:`~hgkd_mm.leaderboard.facts.pretraining_sha256`),
-        ``normalization`` (see :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the
-        checkpoint does not say, or nothing is masked.
+        ``method``, ``backbone``, ``teacher``, ``mask_ratio`` (over all images and the whole training), ``epochs``,
+        ``iterations``, ``seed``, ``experiment``, ``recipe_sha256`` (see
+        :func:`~hgkd_mm.leaderboard.facts.pretraining_sha256`), ``normalization`` (see
+        :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the checkpoint does not say, or
+        nothing is masked.
     """
     config = read_literals(str(meta.get('cfg') or ''))
     model = config.get('model') or {}
     hooks = config.get('custom_hooks') or []
     teachers = [hook['teacher'] for hook in hooks if isinstance(hook, dict) and 'teacher' in hook]
-    # It shares the data pipeline of the masked methods and looks at the whole image.
-    unmasked = str(model.get('type')).rpartition('.')[2] == 'DenseDistillation'
     return {
         'method': model.get('type'),
         'backbone': model.get('backbone'),
         'teacher': _one_teacher(teachers[0]) if teachers else None,
-        'mask_ratio': None if unmasked else _find(config.get('train_dataloader') or {}, 'mask_ratio'),
+        'mask_ratio': _mask_ratio(config),
         'epochs': meta.get('epoch'),
         'iterations': meta.get('iter'),
         'seed': meta.get('seed'),
@@ -134,6 +134,18 @@ def _one_teacher(teacher: Any) -> Any:
     kinds = [str(one.get('type')).rpartition('.')[2] for one in teacher]
     names = [one.get('name') or file or kind for one, file, kind in zip(teacher, files, kinds, strict=True)]
     return {'name': ' + '.join(names), 'teachers': list(teacher)}
+
+
+def _mask_ratio(config: Mapping[str, Any]) -> float | None:
+    # It shares the data pipeline of the masked methods and looks at the whole image.
+    if str((config.get('model') or {}).get('type')).rpartition('.')[2] == 'DenseDistillation':
+        return None
+    ratio = _find(config.get('train_dataloader') or {}, 'mask_ratio')
+    for hook in config.get('custom_hooks') or []:
+        if isinstance(hook, dict) and str(hook.get('type')).endswith('MaskScheduleHook'):
+            schedule = MaskSchedule(hook.get('mask_ratio'), hook.get('unmasked_share', 0.0))
+            ratio = schedule.mean_ratio(ratio)
+    return ratio
 
 
 def _find(node: Any, key: str) -> Any:

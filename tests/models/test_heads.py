@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hgkd_mm.errors import ConfigError
 from hgkd_mm.models import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from hgkd_mm.models.heads import patchify
+from hgkd_mm.models.losses import relation_distance
 from hgkd_mm.models.teachers import visible_tokens
 from hgkd_mm.sparse import PatchMask
 
@@ -59,6 +60,32 @@ def test_a_weight_of_zero_drops_the_term_and_distribution_adds_one():
     head = TokenDistillationHead(8, 16, visible_weight=0, distribution_weight=0.1)
     losses = head.loss(torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 1]))
     assert {key for key in losses if key.startswith('loss')} == {'loss_masked', 'loss_distribution'}
+
+
+def test_relations_between_the_tokens_of_an_image_are_one_more_term():
+    torch.manual_seed(0)
+    plain, head = TokenDistillationHead(8, 16), TokenDistillationHead(8, 16, relation_weight=0.5)
+    head.load_state_dict(plain.state_dict())
+    decoded, tokens, mask = torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 1])
+    losses = head.loss(decoded, tokens, mask)
+    for name, value in plain.loss(decoded, tokens, mask).items():
+        assert torch.equal(value, losses.pop(name))
+    prediction = plain.predict(decoded, (4, 4)).flatten(2).transpose(1, 2)
+    expected = 0.5 * relation_distance(prediction, plain.targets(tokens)[None])
+    torch.testing.assert_close(losses, {'loss_relation': expected})
+
+
+def test_relations_are_between_defined_tokens_alone():
+    torch.manual_seed(0)
+    head = TokenDistillationHead(8, 16, relation_weight=1.0).eval()
+    decoded, tokens = torch.randn(2, 8, 4, 4), torch.randn(2, 16, 4, 4)
+    defined = torch.rand(2, 4, 4) < 0.6
+    loss = head.loss(decoded, tokens, None, defined)['loss_relation']
+    prediction = head.predict(decoded, (4, 4)).flatten(2).transpose(1, 2)
+    expected = relation_distance(prediction, head.targets(tokens).view(2, 16, 16), defined.flatten(1))
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert head.projection.weight.grad.any()
 
 
 def test_teacher_tokens_get_no_gradient():

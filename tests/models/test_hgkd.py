@@ -70,6 +70,50 @@ def test_hidden_pixels_do_not_change_the_loss_of_hgkd():
     assert torch.equal(total(model.loss(images, samples)), total(model.loss(changed, samples)))
 
 
+def test_from_whole_images_it_learns_what_dense_distillation_learns():
+    torch.manual_seed(0)
+    sparse, dense = MODELS.build(model_cfg()).double(), MODELS.build(model_cfg('DenseDistillation')).double()
+    dense.load_state_dict(sparse.state_dict())
+    images, samples = batch()
+    for sample in samples:
+        sample.set_field(torch.ones(4, 4, dtype=torch.bool), 'visible')
+    for model in (sparse, dense):
+        total(model.loss(images.double(), samples)).backward()
+    expected = dict(dense.named_parameters())
+    for name, parameter in sparse.named_parameters():
+        if 'mask_token' in name:
+            assert not parameter.grad.any()
+        else:
+            torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-6, atol=1e-9)
+
+
+def test_a_whole_image_among_masked_ones_has_its_dense_features():
+    torch.manual_seed(0)
+    model = MODELS.build(model_cfg())
+    model.train(False)
+    images, samples = batch()
+    samples[0].set_field(torch.ones(4, 4, dtype=torch.bool), 'visible')
+    feats = model.sparse_forward(images, model.mask_of(images, samples))
+    for sparse, dense in zip(feats, model.backbone(images), strict=True):
+        torch.testing.assert_close(sparse[0], dense[0], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(sparse[1], dense[1], atol=1e-2)
+
+
+@pytest.mark.parametrize('kind', ['HGKD', 'DenseDistillation'])
+def test_a_global_head_adds_one_term_and_changes_nothing_else(kind):
+    torch.manual_seed(0)
+    plain = MODELS.build(model_cfg(kind))
+    head = dict(type='GlobalTokenHead', in_channels=64, embed_dims=16, weight=0.5)
+    model = MODELS.build(model_cfg(kind, global_head=head))
+    keys = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not keys.unexpected_keys and all(key.startswith('global_head.') for key in keys.missing_keys)
+    losses, expected = model.loss(*batch()), plain.loss(*batch())
+    value = losses.pop('loss_global')
+    assert losses.keys() == expected.keys() and all(torch.equal(losses[key], expected[key]) for key in losses)
+    value.backward()
+    assert model.backbone.layer4[1].conv2.weight.grad.any() and model.neck.blocks[0][0].weight.grad is None
+
+
 def test_the_backbone_keeps_plain_keys_and_no_teacher_is_in_the_state():
     keys = set(MODELS.build(model_cfg()).state_dict())
     assert {'backbone.conv1.weight', 'backbone.layer4.1.bn2.running_var'} <= keys

@@ -9,6 +9,7 @@ from hgkd_mm.models.losses import (
     TOKEN_DISTANCES,
     explained_variance,
     mean_over,
+    relation_distance,
     token_distribution_divergence,
 )
 
@@ -47,3 +48,41 @@ def test_explained_variance_is_one_for_the_target_and_zero_for_the_mean_token():
     mean = target[where].mean(0).expand_as(target)
     assert explained_variance(target, target, where) == 1
     torch.testing.assert_close(explained_variance(mean, target, where), torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+def test_relations_are_compared_pair_by_pair():
+    torch.manual_seed(0)
+    prediction, target = torch.randn(3, 4, 5), torch.randn(3, 4, 7)
+    where = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0]], dtype=torch.bool)
+
+    def cosine(a, b):
+        return a @ b / a.norm() / b.norm()
+
+    squares = [
+        (cosine(prediction[g, i], prediction[g, j]) - cosine(target[g, i], target[g, j])) ** 2
+        for g in range(3)
+        for i in range(4)
+        for j in range(4)
+        if i != j and where[g, i] and where[g, j]
+    ]
+    assert len(squares) == 12 + 6
+    torch.testing.assert_close(relation_distance(prediction, target, where), torch.stack(squares).mean())
+
+
+def test_relations_know_neither_rotation_nor_length_nor_order():
+    torch.manual_seed(0)
+    tokens, other = torch.randn(2, 6, 5), torch.randn(2, 6, 5)
+    rotation = torch.linalg.qr(torch.randn(5, 5))[0]
+    turned = tokens @ rotation * torch.rand(2, 6, 1).add(0.1)
+    assert relation_distance(turned, tokens) < 1e-10 < 0.1 < relation_distance(other, tokens)
+    torch.testing.assert_close(relation_distance(turned, other), relation_distance(tokens, other))
+    order = torch.randperm(6)
+    torch.testing.assert_close(relation_distance(tokens[:, order], other[:, order]), relation_distance(tokens, other))
+
+
+def test_relations_of_single_members_are_none_and_gradients_are_those_of_differences():
+    assert relation_distance(torch.randn(3, 1, 5), torch.randn(3, 1, 5)) == 0
+    torch.manual_seed(0)
+    prediction = torch.randn(2, 3, 4, dtype=torch.double, requires_grad=True)
+    target = torch.randn(2, 3, 4, dtype=torch.double)
+    assert torch.autograd.gradcheck(lambda p: relation_distance(p, target), (prediction,))

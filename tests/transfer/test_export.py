@@ -9,7 +9,7 @@ from mmpretrain.models import ResNet
 
 from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.transfer import apply_pretrained, export_backbone, load_checkpoint_file, save_backbone
-from hgkd_mm.transfer.export import read_literals
+from hgkd_mm.transfer.export import describe, read_literals
 
 CONFIG = """
 custom_hooks = [dict(type='hgkd_mm.TeacherHook', teacher=dict(name='vit', layer=9))]
@@ -43,6 +43,13 @@ def test_export_has_plain_keys_and_says_where_it_comes_from(exported):
     assert meta['teacher'] == {'name': 'vit', 'layer': 9}
     assert (meta['mask_ratio'], meta['epochs'], meta['seed']) == (0.6, 20, 0)
     assert meta['source']['file'] == 'epoch_20.pth' and len(meta['source']['sha256']) == 64
+
+
+def test_mask_ratio_is_over_all_images_and_the_whole_training():
+    hook = "dict(type='hgkd_mm.MaskScheduleHook', mask_ratio=[(0, 0.2), (1, 0.8)], unmasked_share=0.2)"
+    config = CONFIG.replace('custom_hooks = [', f'custom_hooks = [{hook}, ')
+    assert describe({'cfg': config})['mask_ratio'] == pytest.approx(0.4)
+    assert describe({'cfg': config})['recipe_sha256'] != describe({'cfg': CONFIG})['recipe_sha256']
 
 
 def test_checkpoint_without_backbone_is_refused(tmp_path):

@@ -1,0 +1,28 @@
+"""The options of docs/method.md stand in a config as written there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.registry import HOOKS, MODELS, init_default_scope
+
+from hgkd_mm.engine import load_config
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
+
+
+def test_the_example_of_the_options_builds(tmp_path):
+    document = (ROOT / 'docs/method.md').read_text()
+    example = re.search(r'## Options that are off.*?```python\n(.*?)```', document, re.S)[1]
+    path = tmp_path / 'options.py'
+    path.write_text(f'_base_ = [{str(BASE)!r}]\n{example}')
+    cfg, plain = load_config(path), load_config(BASE)
+    assert cfg.custom_hooks[:-1] == plain.custom_hooks
+    init_default_scope(cfg.default_scope)
+    schedule = HOOKS.build(cfg.custom_hooks[-1]).schedule
+    assert [schedule.ratio(progress) for progress in (0, 0.5, 1)] == pytest.approx([0.3, 0.75, 0.75])
+    model, without = MODELS.build(cfg.model), MODELS.build(plain.model)
+    assert model.head.relation_weight == 1 and without.head.relation_weight == 0
+    added = {name for name, _ in model.named_parameters()} - {name for name, _ in without.named_parameters()}
+    assert added == {'global_head.projection.weight', 'global_head.projection.bias'}

@@ -1,0 +1,62 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.models import GlobalTokenHead
+from hgkd_mm.models.losses import TOKEN_DISTANCES, relation_distance
+from hgkd_mm.sparse import PatchMask
+
+MASK = PatchMask(torch.tensor([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[1, 1], [1, 1]]], dtype=torch.bool), 32)
+
+
+def inputs():
+    torch.manual_seed(0)
+    return torch.randn(3, 5, 2, 2), torch.randn(3, 8, 4, 4) + 2
+
+
+def target_of(tokens):
+    mean = F.layer_norm(tokens.flatten(2).transpose(1, 2), (8,)).mean(1)
+    return (mean - mean.mean(0)) / (mean.var(0, unbiased=False) + 1e-5).sqrt()
+
+
+@pytest.mark.parametrize('distance', [*TOKEN_DISTANCES, 'relation'])
+def test_visible_positions_are_pooled_and_compared_with_the_mean_token(distance):
+    head = GlobalTokenHead(5, 8, distance, weight=3.0)
+    feat, tokens = inputs()
+    pooled = torch.stack([feat[0, :, 0, 0], (feat[1, :, 0, 1] + feat[1, :, 1, 0]) / 2, feat[2].mean((1, 2))])
+    target = target_of(tokens)
+    if distance == 'relation':
+        expected = relation_distance(pooled[None], target[None])
+        assert not list(head.parameters())
+    else:
+        prediction = pooled @ head.projection.weight.T + head.projection.bias
+        expected = TOKEN_DISTANCES[distance](prediction, target).mean()
+    torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_global'], 3 * expected)
+
+
+def test_hidden_features_and_undefined_tokens_do_not_matter():
+    feat, tokens = inputs()
+    defined = torch.rand(3, 4, 4) < 0.5
+    head = GlobalTokenHead(5, 8).eval()
+    other = torch.where(MASK.grid(2, 2), feat, 7.0)
+    others = torch.where(defined[:, None], tokens, 7.0)
+    assert torch.equal(
+        head.loss(feat, tokens, MASK, defined)['loss_global'], head.loss(other, others, MASK, defined)['loss_global']
+    )
+
+
+def test_only_the_student_gets_a_gradient():
+    feat, tokens = (values.requires_grad_() for values in inputs())
+    GlobalTokenHead(5, 8).loss(feat, tokens, None)['loss_global'].backward()
+    assert tokens.grad is None and feat.grad.any()
+
+
+def test_wrong_options_and_targets_are_named():
+    with pytest.raises(ConfigError, match="unknown distance 'l3' of GlobalTokenHead: choose one of .*relation"):
+        GlobalTokenHead(5, 8, 'l3')
+    feat, tokens = inputs()
+    with pytest.raises(ConfigError, match='embed_dims=9; the tokens are 8 wide'):
+        GlobalTokenHead(5, 9).loss(feat, tokens, None)
+    with pytest.raises(ConfigError, match='the tokens are 2 targets'):
+        GlobalTokenHead(5, 8).loss(feat, [tokens, tokens], None)
