@@ -1,14 +1,8 @@
 """What differs between the two supported stacks: OneDL's maintained releases, and OpenMMLab's own (torch 2.1)."""
 
-import codecs
 import contextlib
 import inspect
-import os
-import pickle
-import types
-import zipfile
-from _compat_pickle import IMPORT_MAPPING
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -23,8 +17,6 @@ HAS_SAFE_GLOBALS = hasattr(torch.serialization, 'safe_globals')  # torch 2.5
 
 #: Optimizers take ``fused=True`` on CPUs too.
 FUSED_ON_CPUS = TORCH_VERSION >= (2, 4)
-
-_allowed: list[dict[str, Any]] = []
 
 
 def mmseg_distribution() -> str:
@@ -50,55 +42,6 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
-@contextlib.contextmanager
-def safe_globals(objects: list[Allowed]) -> Iterator[None]:
-    """``torch.serialization.safe_globals``, also where torch has none: let :func:`torch_load` read these too."""
-    if HAS_SAFE_GLOBALS:
-        with torch.serialization.safe_globals(objects):
-            yield
-        return
-    named = (item if isinstance(item, tuple) else (item, f'{item.__module__}.{item.__qualname__}') for item in objects)
-    _allowed.append({name: item for item, name in named})
-    try:
-        yield
-    finally:
-        _allowed.pop()
-
-
-def torch_load(file: Any, map_location: Any = None) -> Any:
-    """``torch.load(..., weights_only=True)`` that honours :func:`safe_globals` in every version of torch.
-
-    Raises:
-        pickle.UnpicklingError: The file holds something else than tensors and allowed objects.
-    """
-    try:
-        return torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError:
-        is_path = isinstance(file, str | os.PathLike)
-        if HAS_SAFE_GLOBALS or not _allowed or not is_path or not zipfile.is_zipfile(file):
-            raise
-    # torch before 2.5 cannot be told what else is safe. An unpickler can: this one finds nothing but what is listed.
-    return torch.load(file, map_location=map_location, pickle_module=_restricted_pickle(), weights_only=False)
-
-
-def _restricted_pickle() -> Any:
-    from torch._weights_only_unpickler import _get_allowed_globals
-
-    known = {**_get_allowed_globals(), '_codecs.encode': codecs.encode}  # as torch itself since 2.5, for numpy's
-    for objects in _allowed:
-        known |= objects
-
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            module = IMPORT_MAPPING.get(module, module)  # as pickle itself reads files of protocol 2
-            found = known.get(f'{module}.{name}')
-            if found is None:
-                raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {module}.{name}')
-            return found
-
-    def load(file: Any, **kwargs: Any) -> Any:
-        return Unpickler(file, **kwargs).load()
-
-    restricted = types.ModuleType('restricted_pickle')
-    restricted.Unpickler, restricted.load = Unpickler, load  # type: ignore[attr-defined]
-    return restricted
+def safe_globals(objects: list[Allowed]) -> contextlib.AbstractContextManager:
+    """``torch.serialization.safe_globals``; nothing where torch has none and reads tensors, numbers and text alone."""
+    return torch.serialization.safe_globals(objects) if HAS_SAFE_GLOBALS else contextlib.nullcontext()

@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from ..transfer.plain import make_plain
 from ..utils import atomic_write
 
 _ITERATION = 'iter_{}.pth'
@@ -25,7 +26,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     What is different: a file appears whole, with its checksum, or not at all; the one before goes when the new one is
     there, not earlier; ``last_checkpoint`` is replaced as a whole; gradients accumulated so far are kept; checkpoints
-    within an epoch.
+    within an epoch; nothing but tensors, numbers and text is in them.
 
     Args:
         save_every: Also save every so many iterations, as ``iter_*.pth``; None does not.
@@ -125,7 +126,9 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend.rmtree(path)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add gradients that wait for the rest of their accumulation; other processes' own are not known here."""
+        """Add gradients that wait for the rest of their accumulation; keep out what only an unpickler could read."""
+        make_plain(checkpoint)
+        # those of other processes are not known here
         if getattr(runner.optim_wrapper, '_accumulative_counts', 1) > 1 and get_world_size() == 1:
             pending = {name: p.grad.cpu() for name, p in _parameters(runner) if p.grad is not None}
             if pending:

@@ -25,9 +25,10 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors.torch import load_file
 
-from ..compat import safe_globals, torch_load
+from ..compat import HAS_SAFE_GLOBALS, safe_globals
 from ..errors import WeightsError
 from ..utils import atomic_write
+from .plain import restore_histories
 
 #: A sealed file ends with this and the SHA-256 of all before, as the comment that a zip archive may have.
 _SEAL = b'sha256:'
@@ -44,7 +45,7 @@ def _history_method(owner: type, name: str) -> Callable:
 
 
 def _safe_globals() -> list:
-    """List what an mmengine checkpoint holds besides tensors: log histories and numpy numbers."""
+    """List what a checkpoint of mmengine's own holds besides tensors: log histories and numpy numbers."""
     core: Any = getattr(np, '_core' if int(np.__version__.split('.')[0]) >= 2 else 'core')
     numpy_functions = [
         (getattr(core.multiarray, name), f'numpy.{module}.multiarray.{name}')
@@ -131,7 +132,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
             return load_file(path, device=str(map_location or 'cpu'))
         check_seal(path)
         with safe_globals(_safe_globals()):
-            checkpoint = torch_load(path, map_location)
+            checkpoint = torch.load(path, map_location, weights_only=True)
     except WeightsError:
         raise
     except Exception as error:  # damaged bytes lead the readers into all kinds of them
@@ -140,6 +141,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
             raise WeightsError(
                 f'{path} holds Python objects besides weights, which could run code '
                 f'({_refused(error)}); it is not loaded. Ask its author for a file with tensors only'
+                + ('' if HAS_SAFE_GLOBALS else ', or use torch 2.5 or later, which reads log histories too')
             ) from error
         raise WeightsError(
             f'{path} is truncated or not a checkpoint ({_first_line(error)}). '
@@ -190,6 +192,7 @@ def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
         # On resuming, mmengine executes this entry as Python to compare the number of GPUs; runs of
         # its releases in use write 'cfg' instead, so nothing is lost.
         meta.pop('config', None)
+    restore_histories(checkpoint)
     return checkpoint
 
 
@@ -198,7 +201,7 @@ def _load_weights_only(file: Any, map_location: Any = None, weights_only: bool |
     if isinstance(file, str | os.PathLike):
         return _load_for_mmengine(os.fspath(file), map_location)
     with safe_globals(_safe_globals()):
-        return torch_load(file, map_location)
+        return torch.load(file, map_location, weights_only=True)
 
 
 def _load_url(

@@ -118,7 +118,8 @@ def test_a_resumed_run_continues_at_the_right_iteration(data_root, tmp_path, cap
     (tmp_path / 'run/backbone.pth').unlink()
     run(data_root, tmp_path / 'run', '--resume', max_epochs=3, warmup_epochs=0.5)
     assert (tmp_path / 'run/backbone.pth').is_file()
-    assert load_checkpoint_file(tmp_path / 'run/epoch_3.pth')['meta']['iter'] == 6
+    # any version of torch reads it, no object is allowed
+    assert torch.load(tmp_path / 'run/epoch_3.pth', weights_only=True)['meta']['iter'] == 6
 
 
 def test_cached_tokens_are_those_of_the_live_teacher(data_root, tmp_path):

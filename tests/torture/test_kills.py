@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,7 +21,7 @@ def test_resumed_runs_are_bit_identical(name, options, tmp_path):
 
 
 def test_one_bit_is_a_difference():
-    state = {'w': torch.zeros(3), 'log': [np.arange(3.0), {'n': 1}], 'step': torch.tensor(2.0)}
+    state = {'w': torch.zeros(3), 'log': [torch.arange(3.0), {'n': 1}], 'step': torch.tensor(2.0)}
     other = copy.deepcopy(state)
     assert differences(state, other) == []
     other['w'][1] = -0.0
