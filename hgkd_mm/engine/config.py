@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from ..datasets.checks import check_annotation_file
 from ..errors import ConfigError, DataError
 
 #: Where `hgkd_mm::` looks, in a checkout and in an installed wheel.
@@ -136,14 +137,14 @@ def _shorten(names: Iterable[str], count: int = 8) -> str:
 
 
 def check_data(cfg: Config, loaders: Iterable[str]) -> None:
-    """See that the folders and annotation files of the data sets exist.
+    """See that the folders and annotation files of the data sets exist, and that those in COCO's format are sound.
 
     Args:
         cfg: The config.
         loaders: Top-level keys of the loaders about to be used.
 
     Raises:
-        DataError: One does not; with its key and path and what to do.
+        DataError: One does not; with its key and path and what to do. Or what is wrong in the annotations.
     """
     for loader in loaders:
         dataset = (cfg.get(loader) or {}).get('dataset')
@@ -165,6 +166,8 @@ def _check_dataset(dataset: ConfigDict, key: str) -> None:
     for name, path in paths.items():
         if path and '://' not in path and not Path(path).exists():
             raise DataError(f'{key}.{name}: {path} does not exist. {_data_advice(path)}')
+    if str(dataset.get('type')).rpartition('.')[2] == 'CocoDataset' and Path(paths['ann_file']).is_file():
+        check_annotation_file(paths['ann_file'])
 
 
 def _join(root: str, path: Any) -> str:

@@ -75,7 +75,7 @@ def _coco(folder: Path) -> dict[str, Any]:
     content['images'] = [{'id': i, 'file_name': f'{i}.png', 'width': 32, 'height': 24} for i in range(2)]
     content['annotations'] = [
         {'id': i, 'image_id': i, 'category_id': 1 + i, 'bbox': [1, 2, 10, 8], 'area': 80, 'iscrowd': 0,
-         'segmentation': [[1, 2, 11, 2, 11, 10]]}
+         'segmentation': [[[1, 2, 11, 2, 11, 10]], {'size': [24, 32], 'counts': [50, 80, 638]}][i]}
         for i in range(2)
     ]  # fmt: skip
     for split in ('train2017', 'val2017'):

@@ -1,5 +1,7 @@
 """Options reach what is computed from them; each wrong name is named with the nearest right one."""
 
+import json
+
 import pytest
 from mmengine.config import ConfigDict
 
@@ -100,6 +102,20 @@ def test_wrapped_data_sets_are_checked(tmp_path):
     cfg = ConfigDict(loader=dict(dataset=dict(dataset=inner)))
     with pytest.raises(DataError, match=r'loader.dataset.dataset.datasets.1.data_root: nowhere'):
         check_data(cfg, ['loader'])
+
+
+@pytest.mark.parametrize('kind', ['CocoDataset', 'mmdet.CocoDataset'])
+def test_annotations_that_training_would_stumble_over_are_told_before_it(tmp_path, kind):
+    image = {'id': 0, 'file_name': 'a.png', 'width': 24, 'height': 16}
+    mask = {'size': [30, 20], 'counts': [600]}
+    box = {'id': 7, 'image_id': 0, 'category_id': 1, 'bbox': [1, 1, 8, 8], 'segmentation': mask}
+    content = {'images': [image], 'categories': [{'id': 1, 'name': 'cat'}], 'annotations': [box]}
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r'a.json: masks that do not fit their image: 7 is 20x30, its image 24x16'):
+        check_data(loader(tmp_path, type=kind, ann_file='a.json'), ['loader'])
+    box['segmentation'] = {'size': [16, 24], 'counts': [384]}
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    check_data(loader(tmp_path, type=kind, ann_file='a.json'), ['loader'])
 
 
 def test_present_and_remote_data_pass(tmp_path):
