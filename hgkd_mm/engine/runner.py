@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 from pathlib import Path
@@ -12,10 +13,12 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..errors import StorageError
 from ..utils import atomic_write
 from .loops import ExactEpochLoop, ExactIterLoop
+from .sampler import init_other_worker
 
 RUNNERS = root.Registry('runner', parent=root.RUNNERS, scope='hgkd_mm', locations=['hgkd_mm.engine'])
 
@@ -54,6 +57,13 @@ class SafeRunner(Runner):
             name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
             loop['type'] = _LOOPS.get(name, kind)
         return super().build_train_loop(loop)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a loader, see :meth:`mmengine.runner.Runner.build_dataloader`; its processes outlive SIGTERM."""
+        loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        loader.worker_init_fn = functools.partial(init_other_worker, loader.worker_init_fn)
+        return loader
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict] | None = None) -> None:
         """Register the default hooks, see :meth:`mmengine.runner.Runner.register_default_hooks`."""

@@ -1,7 +1,9 @@
 """The training data's order as a function of epoch and position: it can be taken up anywhere, loading nothing."""
 
 import copy
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -94,13 +96,32 @@ def _read(dataset: Any, index: int) -> Any:
     return dataset[index]
 
 
-def init_worker(worker_id: int, disable_subprocess_warning: bool = False) -> None:
-    """Prepare a data loading process: it lives on at the first SIGTERM.
+def outlive_sigterm() -> None:
+    """Let a data loading process take SIGTERM from its own training alone.
 
-    Slurm sends one to every process of a job; the training still needs this one to come to a clean stop, and ends it
-    itself.
+    Slurm sends one to every process of a job, ``torchrun`` another to those of each rank; the training still needs this
+    one to come to a clean stop, and ends it itself.
     """
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_await_own_end, daemon=True).start()
+
+
+def _await_own_end() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
+
+
+def init_other_worker(then: Callable[[int], None] | None, worker_id: int) -> None:
+    """Prepare a data loading process of validation and the like, then do what mmengine does."""
+    outlive_sigterm()
+    if then is not None:
+        then(worker_id)
+
+
+def init_worker(worker_id: int, disable_subprocess_warning: bool = False) -> None:
+    """Prepare a data loading process of training, whose random numbers come with the samples."""
+    outlive_sigterm()
     if disable_subprocess_warning and worker_id != 0:
         warnings.simplefilter('ignore')
 
