@@ -1,6 +1,8 @@
 """Checkpoints that survive what can happen while they are written."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from ..utils import atomic_write
 _ITERATION = 'iter_{}.pth'
 #: In the message hub: files that go once the checkpoint is there; a killed process may not have come to it.
 _OUTDATED = 'outdated_ckpts'
+#: In the message hub, as mmengine has it: the best checkpoint; with several metrics ``best_ckpt_METRIC``.
+_BEST = 'best_ckpt'
 #: What a killed process leaves of :func:`hgkd_mm.utils.atomic_write`.
 _LEFT_OVER = re.compile(r'\.(epoch|iter|best)_.*\.pth')
 
@@ -24,9 +28,9 @@ _LEFT_OVER = re.compile(r'\.(epoch|iter|best)_.*\.pth')
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``; takes its place in every run of ``tools/train.py``.
 
-    What is different: a file appears whole, with its checksum, or not at all; the one before goes when the new one is
-    there, not earlier; ``last_checkpoint`` is replaced as a whole; gradients accumulated so far are kept; checkpoints
-    within an epoch; nothing but tensors, numbers and text is in them.
+    What is different: a file appears whole, with its checksum, or not at all; the one before, or the best so far, goes
+    when the new one is there, not earlier; ``last_checkpoint`` is replaced as a whole; gradients accumulated so far are
+    kept; checkpoints within an epoch; nothing but tensors, numbers and text is in them.
 
     Args:
         save_every: Also save every so many iterations, as ``iter_*.pth``; None does not.
@@ -38,6 +42,8 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         self.save_every = save_every
         self.keep = keep
+        #: Best checkpoints of before: they go when a checkpoint that names the new ones is there.
+        self.replaced: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
         """Find the folder; remove what a killed process left half-written."""
@@ -84,15 +90,49 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._save(runner, step, meta, self.filename_tmpl, 'keep_ckpt_ids', self.max_keep_ckpts)
 
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        hub = runner.message_hub
+        before = {info: value for info, value in hub.runtime_info.items() if info.startswith('best_')}
+        self.replaced |= _best_files(runner)
+        self._set_best({})  # of what mmengine does not know it removes nothing
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        except OSError:
+            for info in [info for info in hub.runtime_info if info.startswith(_BEST)]:
+                if not self.file_backend.exists(hub.get_info(info)):
+                    for name in (info, info.replace(_BEST, 'best_score')):
+                        _restore(runner, name, before.get(name))
+            raise
+        finally:
+            self._set_best(hub.runtime_info)
+        if self.last_ckpt is None and is_main_process():  # else it goes with the next checkpoint
+            for name in self._pop_replaced(runner):
+                self._remove(name)
+
+    def _set_best(self, infos: Mapping[str, Any]) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = infos.get(_BEST)
+        else:
+            self.best_ckpt_path_dict = {key: infos.get(f'{_BEST}_{key}') for key in self.key_indicators}
+
+    def _pop_replaced(self, runner: Runner) -> list[str]:
+        names = [Path(path).name for path in sorted(self.replaced - _best_files(runner))]
+        self.replaced.clear()
+        return names
+
     def _save(self, runner: Runner, step: int, meta: dict, template: str, key: str, keep: int) -> Path:
         hub, name = runner.message_hub, template.format(step)
         before = {info: hub.runtime_info.get(info) for info in (key, 'last_ckpt')}
         steps = [known for known in before[key] or [] if known != step] + [step]
-        outdated = steps[:-keep] if keep > 0 else []
+        kept = steps[-keep:] if keep > 0 else steps
+        replaced = set(self.replaced)
+        outdated = [template.format(number) for number in steps[: -len(kept)]] + self._pop_replaced(runner)
         path = Path(self.file_backend.join_path(self.out_dir, name))
-        hub.update_info(key, steps[len(outdated) :])
+        hub.update_info(key, kept)
         hub.update_info('last_ckpt', str(path))
-        hub.update_info(_OUTDATED, [template.format(number) for number in outdated])
+        hub.update_info(_OUTDATED, outdated)
         try:
             runner.save_checkpoint(
                 self.out_dir,
@@ -107,15 +147,16 @@ class SafeCheckpointHook(CheckpointHook):
             )
             if is_main_process():
                 with atomic_write(Path(runner.work_dir, 'last_checkpoint')) as temporary:
-                    temporary.write_text(str(path), encoding='utf-8')
+                    temporary.write_bytes(os.fsencode(path))
         except OSError:
+            self.replaced = replaced
             for info, value in before.items():
-                hub.runtime_info.pop(info) if value is None else hub.update_info(info, value)
+                _restore(runner, info, value)
             raise
         self.last_ckpt = str(path)
         if is_main_process():
-            for number in outdated:
-                self._remove(template.format(number))
+            for outdated_name in outdated:
+                self._remove(outdated_name)
         return path
 
     def _remove(self, name: str) -> None:
@@ -145,3 +186,14 @@ class SafeCheckpointHook(CheckpointHook):
 def _parameters(runner: Runner) -> list:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return list(model.named_parameters())
+
+
+def _best_files(runner: Runner) -> set[str]:
+    return {str(path) for info, path in runner.message_hub.runtime_info.items() if info.startswith(_BEST)}
+
+
+def _restore(runner: Runner, info: str, value: Any) -> None:
+    if value is None:
+        runner.message_hub.runtime_info.pop(info, None)
+    else:
+        runner.message_hub.update_info(info, value)

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StorageError
+from ..engine.resume import newest_checkpoint
+from ..errors import StorageError, WeightsError
+from ..transfer import load_checkpoint_file
 from .kills import differences, final_state
 from .process import Child, train_child
 from .subject import make_images, write_config
@@ -78,6 +80,8 @@ def fill_disks(folder: Path, count: int) -> tuple[int, list[str], str]:
                 assert ended is not None
                 if ended.code not in _CODES:
                     wrong.append(f'{name} at {share:.0%}: exit code {ended.code}: {ended.output[-500:]}')
+                if not _best_is_there(work_dir):
+                    wrong.append(f'{name} at {share:.0%}: the best checkpoint is gone')
                 if mounted:
                     _resize(disk, 4 * peak)
                 ended = train_child(config, work_dir, log=log).wait()
@@ -88,6 +92,16 @@ def fill_disks(folder: Path, count: int) -> tuple[int, list[str], str]:
                 wrong += [f'{name} at {share:.0%}: {d}' for d in differences(expected, final_state(work_dir))]
             shutil.rmtree(disk, ignore_errors=True)
     return tried, wrong, how
+
+
+def _best_is_there(work_dir: Path) -> bool:
+    newest = newest_checkpoint(work_dir)
+    hub = load_checkpoint_file(newest)['message_hub'] if newest else {}
+    best = hub.get('runtime_info', {}).get('best_ckpt')
+    try:
+        return best is None or bool(load_checkpoint_file(best))
+    except WeightsError:
+        return False
 
 
 def _limited(config: Path, work_dir: Path, size: int) -> Child:
