@@ -27,10 +27,15 @@ def main() -> None:
     end = words.index('--') if '--' in words else len(words)
     args, extra = parser.parse_args(words[:end]), words[end + 1 :]
     torch.set_num_threads(1)  # as the jobs have, see choose_precision
-    path = find_suite(args.suite)
-    plan = make_plan(load_suite(path), path.stem, args.work_dir or Path('work_dirs', 'suites', path.stem))
     usual = len(os.sched_getaffinity(0)) if args.executor == 'local' else 100
-    sys.exit(run(plan, usual if args.jobs is None else args.jobs, args.executor, extra, args.dry_run))
+    jobs = usual if args.jobs is None else args.jobs
+    try:
+        path = find_suite(args.suite)
+        plan = make_plan(load_suite(path), path.stem, args.work_dir or Path('work_dirs', 'suites', path.stem))
+        sys.exit(run(plan, jobs, args.executor, extra, args.dry_run))
+    except KeyboardInterrupt:
+        print('stopped before a job was started', file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == '__main__':

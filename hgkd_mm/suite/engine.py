@@ -5,7 +5,6 @@ import json
 import os
 import select
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from ..errors import ConfigError, HGKDError
 from .estimate import duration, expected_seconds, makespan
 from .plan import Job, Plan
 from .progress import Progress
+from .stop import Stop
 
 _HERE = Path(__file__).parent
 _PREFIX = '@hgkd '  # of the logger plug-in's lines
@@ -85,14 +85,19 @@ def snakemake_command(plan: Plan, jobs: int, executor: str, extra: Sequence[str]
     command += ['--logger', 'hgkd', '--scheduler', 'greedy', '--keep-going', '--rerun-incomplete']
     # Our own lock cannot go stale. Names carry a hash of what decides a result, so a stamp that exists is right.
     command += ['--nolock', '--rerun-triggers', 'mtime']
+    cores = jobs if executor == 'local' else 1
+    command += ['--config', f'cores={cores}', f'executor={executor}']
     if executor == 'local':
-        command += ['--cores', str(jobs), '--config', f'cores={jobs}']
+        command += ['--cores', str(jobs)]
     else:
-        command += ['--executor', executor, '--jobs', str(jobs), '--latency-wait', '60', '--config', 'cores=1']
-    if executor == 'slurm' and not any(part.startswith('--slurm-status-command') for part in extra):
-        # sacct needs an accounting database, which small clusters do not have.
-        asked = subprocess.run(['sacct', '-n', '-X'], capture_output=True, check=False) if _has('sacct') else None
-        command += ['--slurm-status-command', 'sacct' if asked and asked.returncode == 0 else 'squeue']
+        command += ['--executor', executor, '--jobs', str(jobs), '--latency-wait', '60']
+    if executor == 'slurm':
+        if '--slurm-no-requeue' not in extra:
+            command += ['--slurm-requeue']  # where it is not the default: every job of ours can be repeated
+        if not any(part.startswith('--slurm-status-command') for part in extra):
+            # sacct needs an accounting database, which small clusters do not have.
+            asked = subprocess.run(['sacct', '-n', '-X'], capture_output=True, check=False) if _has('sacct') else None
+            command += ['--slurm-status-command', 'sacct' if asked and asked.returncode == 0 else 'squeue']
     return [*command, *extra]
 
 
@@ -156,7 +161,7 @@ def run(plan: Plan, jobs: int, executor: str = 'local', extra: Sequence[str] = (
         dry: Only show the jobs and their expected times.
 
     Returns:
-        0, or 1 when a job failed.
+        0; 1 when a job failed; 130 when Ctrl+C and 75 when SIGTERM stopped it.
 
     Raises:
         ConfigError: ``jobs`` is below 1.
@@ -177,15 +182,19 @@ def run(plan: Plan, jobs: int, executor: str = 'local', extra: Sequence[str] = (
             return 0
         _say(console, summary(plan, todo, jobs))
         with Progress(plan, [job.name for job in todo], jobs, console) as progress:
-            code = _follow(command, plan, lock, progress) if todo else 0
-    return _report(plan, todo, progress, code, console)
+            code, stopped = _follow(command, plan, lock, progress) if todo else (0, False)
+    return _report(plan, todo, progress, code, stopped, console)
 
 
-def _follow(command: Sequence[str], plan: Plan, lock: int, progress: Progress) -> int:
-    """Run Snakemake; its events go to the display, its words to ``snakemake.log``."""
-    with plan.path('snakemake.log').open('a', buffering=1, encoding='utf-8') as log:
+def _follow(command: Sequence[str], plan: Plan, lock: int, progress: Progress) -> tuple[int, bool]:
+    """Run Snakemake; its events go to the display, its words to ``snakemake.log``.
+
+    Returns:
+        Exit status, and whether somebody asked to stop.
+    """
+    with plan.path('snakemake.log').open('a', buffering=1, encoding='utf-8') as log, Stop() as stop:
         log.write(f'$ {shlex.join(command)}\n')
-        process = subprocess.Popen(
+        process = stop.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -193,31 +202,30 @@ def _follow(command: Sequence[str], plan: Plan, lock: int, progress: Progress) -
             text=True,
             env=_environment(),
             pass_fds=[lock],
+            start_new_session=True,  # a terminal's signals are for us to pass on
         )
-        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            assert process.stdout is not None
-            for line in _lines(process.stdout.fileno(), progress):
-                event = _event(line)
-                if event:
-                    progress.handle(event['event'], event['job'])
-                else:
-                    log.write(line + '\n')
-            return process.wait()
-        except KeyboardInterrupt:
-            progress.say('stopping; run the same command again to go on')
-            process.wait()  # the terminal interrupts Snakemake and its jobs as well
-            return 130
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        assert process.stdout is not None
+        for line in _lines(process.stdout.fileno()):
+            if stop.check():
+                progress.say('stopping: running jobs save and end, for which they have a minute')
+            progress.tick()
+            event = _event(line)
+            if event and not (event['event'] == 'failed' and stop.received):
+                progress.handle(event['event'], event['job'])
+            elif line and not event:
+                log.write(line + '\n')
+        code = process.wait()
+        if stop.received:
+            stop.wait_for(plan.path(job.log) for job in progress.running())
+        return stop.exit_code or code, bool(stop.received)
 
 
-def _lines(descriptor: int, progress: Progress) -> Iterator[str]:
-    """Yield lines as they come; let the display tick meanwhile."""
+def _lines(descriptor: int) -> Iterator[str]:
+    """Yield lines as they come, and an empty one every second."""
     rest = b''
     while True:
         if not select.select([descriptor], [], [], 1.0)[0]:
-            progress.tick()
+            yield ''
             continue
         chunk = os.read(descriptor, 1 << 16)
         if not chunk:
@@ -225,12 +233,11 @@ def _lines(descriptor: int, progress: Progress) -> Iterator[str]:
         *lines, rest = (rest + chunk).split(b'\n')
         for line in lines:
             yield line.decode(errors='replace')
-        progress.tick()
     if rest:
         yield rest.decode(errors='replace')
 
 
-def _report(plan: Plan, todo: Sequence[Job], progress: Progress, code: int, console: Console) -> int:
+def _report(plan: Plan, todo: Sequence[Job], progress: Progress, code: int, stopped: bool, console: Console) -> int:
     """Say what failed, how to run that again, and where the leaderboard is."""
     missing = [job for job in todo if not plan.path(job.stamp).exists()]
     for job in progress.failed:
@@ -239,7 +246,7 @@ def _report(plan: Plan, todo: Sequence[Job], progress: Progress, code: int, cons
         _say(console, '\n'.join([f'\n{job.title} failed; its log {log} ends with', *(f'  | {line}' for line in lines)]))
         _say(console, f'run it again with:\n  {shlex.join(job_command(plan, job))}')
     board = next(job for job in plan.jobs if job.kind == 'leaderboard')
-    if missing and code != 130:
+    if missing and not stopped:
         waiting = len(missing) - len(progress.failed)
         _say(console, f'\n{len(progress.failed)} failed, {waiting} not run for what they need is missing')
         if not progress.failed:
@@ -250,7 +257,11 @@ def _report(plan: Plan, todo: Sequence[Job], progress: Progress, code: int, cons
     if page.exists() and not missing:
         _say(console, page.with_name('leaderboard.md').read_text(encoding='utf-8'))
         _say(console, f'Page: {board.product}')
-    return 1 if missing or code else 0
+    if missing and stopped:
+        done = sum(plan.path(job.stamp).exists() for job in plan.jobs)
+        _say(console, f'stopped; {done} of {len(plan.jobs)} jobs are done. Go on with: {shlex.join(sys.orig_argv)}')
+        return code
+    return 1 if missing or (code and not stopped) else 0
 
 
 def _build_partly(plan: Plan, board: Job, console: Console) -> None:

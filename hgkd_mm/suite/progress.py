@@ -53,6 +53,10 @@ class Progress:
     def handle(self, event: str, name: str) -> None:
         """Take note of ``started``, ``finished`` or ``failed``."""
         job = self.jobs.get(name)
+        if job in self.failed and event == 'started':  # again, by Snakemake's --retries
+            self.failed.remove(job)
+            self.finished.remove(name)
+            del self.started[name]
         if job is None or name in self.finished:
             return
         if event == 'started':

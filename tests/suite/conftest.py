@@ -1,6 +1,7 @@
 """Toy plans of tiny commands; what the tiny suite needs to run offline: pictures and a teacher of random weights."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def engine():
         return find_snakemake()
     except ConfigError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def signals_are_not_ignored():
+    """Undo what a shell does for commands in the background, and nohup, for us and the processes we start."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

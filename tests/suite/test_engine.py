@@ -1,7 +1,10 @@
 """Toy jobs through the real Snakemake: order, failures, repetition, kills."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +91,54 @@ def test_a_job_left_over_by_a_killed_suite_is_waited_for(toy, tmp_path):
     # A second command beside the first one would fail.
     assert subprocess.run(script, check=False).returncode == 0
     assert not (tmp_path / 'alone').exists() and plan.path(plan.jobs[0].stamp).exists()
+
+
+def test_a_job_that_a_signal_stopped_goes_on_and_does_not_count_as_failed(toy, capfd):
+    once = 'first = not Path("before").exists(); Path("before").touch(); exit(75) if first else '
+    plan = toy(a=([], once + WRITE), board=(['a'], BOARD))
+    assert run(plan, 1) == 0
+    out = capfd.readouterr().out
+    assert 'finished  finetune a' in out and 'FAILED' not in out and '| the table |' in out
+
+
+def test_a_job_that_snakemake_tries_again_does_not_count_as_failed_when_it_succeeds(toy, capfd):
+    once = 'first = not Path("before").exists(); Path("before").touch(); exit(3) if first else '
+    plan = toy(a=([], once + WRITE), board=(['a'], BOARD))
+    assert run(plan, 1, extra=['--retries', '1']) == 0
+    out = capfd.readouterr().out
+    assert 'FAILED    finetune a' in out and '[2/2] finished  leaderboard' in out and 'run it again' not in out
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_suite_that_is_asked_to_stop_lets_its_jobs_save_and_goes_on_later(number, code, toy, capfd, tmp_path):
+    saving = """
+import signal, time
+def save(number, frame):
+    Path("saved").touch()
+    exit(75)
+signal.signal(signal.SIGTERM, save)
+Path("started").touch()
+if not Path("saved").exists():
+    time.sleep(60)
+"""
+    plan = toy(a=([], WRITE), b=(['a'], saving + WRITE), c=(['b'], WRITE), board=(['c'], BOARD))
+
+    def interrupt():
+        while not (tmp_path / 'started').exists():
+            time.sleep(0.05)
+        asked.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    asked = []
+    threading.Thread(target=interrupt).start()
+    assert run(plan, 1) == code
+    assert time.monotonic() - asked[0] < job.GRACE
+    out = capfd.readouterr().out
+    assert (tmp_path / 'saved').exists() and 'FAILED' not in out and 'stopping: running jobs save' in out
+    assert out.splitlines()[-1].startswith('stopped; 1 of 4 jobs are done. Go on with: ')
+    assert [one.name for one in plan.jobs if plan.path(one.stamp).exists()] == ['finetune/a-0']
+    assert run(plan, 1) == 0
+    assert 'toy: 3 jobs to run, 1 done' in capfd.readouterr().out
 
 
 def test_missing_snakemake_says_how_to_install_it(monkeypatch, tmp_path):
