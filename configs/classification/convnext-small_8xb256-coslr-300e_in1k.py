@@ -1,6 +1,3 @@
-_base_ = ['../_base_/classification/convnext-300e.py', '../_base_/students/convnext-small.py']
-
-model = dict(
-    backbone=dict(**{**_base_.student, 'out_indices': (3,), 'gap_before_final_norm': True}, drop_path_rate=0.3),
-    head=dict(in_channels=_base_.stage_channels[-1]),
-)
+_base_ = 'convnext-tiny_8xb256-coslr-300e_in1k.py'
+student = dict(arch='small')
+model = dict(backbone=dict(arch='small', drop_path_rate=0.3))

@@ -1,4 +1,3 @@
-_base_ = ['../_base_/classification/knn.py', '../_base_/students/convnext-small.py']
-
-pretrained_ignore = ['norm0.', 'norm1.', 'norm2.']  # normalise the finer outputs, which a classifier does not read
-model = dict(backbone=dict(**{**_base_.student, 'out_indices': (3,), 'gap_before_final_norm': True}))
+_base_ = 'convnext-tiny_8xb256-knn_in1k.py'
+student = dict(arch='small')
+model = dict(backbone=dict(arch='small'))

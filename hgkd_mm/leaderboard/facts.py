@@ -155,7 +155,8 @@ def pretraining_sha256(cfg: Mapping[str, Any]) -> str:
         hook['teacher'] for hook in cfg.get('custom_hooks') or [] if isinstance(hook, Mapping) and 'teacher' in hook
     ]
     teachers = [one for teacher in teachers for one in (teacher if isinstance(teacher, list | tuple) else [teacher])]
-    teachers = [{key: value for key, value in teacher.items() if key != 'weights'} for teacher in teachers]
+    which = ('weights', 'sha256')  # the file, which a record names by itself
+    teachers = [{key: value for key, value in teacher.items() if key not in which} for teacher in teachers]
     return sha256_json([_without_seeds(cfg.get('model') or {}), protocol_sha256(cfg), teachers])
 
 

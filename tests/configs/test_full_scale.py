@@ -18,7 +18,10 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from hgkd_mm import engine
 from hgkd_mm.engine import load_config
 from hgkd_mm.engine.config import _RUNNER_KEYS
+from hgkd_mm.errors import WeightsError
+from hgkd_mm.models.teachers.group import TeacherGroup
 from hgkd_mm.transfer import DistilledBackbone, load_checkpoint_file, save_backbone
+from hgkd_mm.utils import sha256_file
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
@@ -194,6 +197,14 @@ def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(pa
     meta = load_checkpoint_file(tmp_path / 'backbone.pth')['meta']
     assert meta['normalization'] == NORMALIZATION
     assert meta['backbone']['type'] == cfg.student.type
+
+
+def test_config_names_the_hash_of_the_teacher_and_another_file_is_refused(teacher_weights):
+    options = {'teacher_weights': str(teacher_weights), 'teacher_sha256': 'f' * 64}
+    cfg = load_config(next(path for path in PRETRAINING if 'hgkd_resnet18' in path), options)
+    found = sha256_file(teacher_weights)
+    with pytest.raises(WeightsError, match=f'{teacher_weights}: SHA-256 is {found}, expected ffff'):
+        TeacherGroup(cfg.custom_hooks[0].teacher)
 
 
 # -- no key without an effect --------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_what_takes_part_changes_the_hash(hash_of, key):
 
 def test_pretraining_by_another_layer_or_pipeline_is_another_recipe():
     teacher = dict(type='TeacherHook', teacher=dict(layer=10, weights='a.pth'), cache_dir='a')
-    moved = dict(type='TeacherHook', teacher=dict(layer=9, weights='b/a.pth'), cache_dir='b')
+    moved = dict(type='TeacherHook', teacher=dict(layer=9, weights='b/a.pth', sha256='c' * 64), cache_dir='b')
     assert pretraining_sha256(_with('custom_hooks', [teacher])) != pretraining_sha256(CONFIG)
     assert pretraining_sha256(_with('custom_hooks', [moved])) == pretraining_sha256(CONFIG)
     schedule = dict(type='MaskScheduleHook', unmasked_share=0.5)

@@ -196,7 +196,7 @@ def test_weights_of_another_depth_are_refused(weights):
 
 
 def test_wrong_sha256_is_refused(weights):
-    with pytest.raises(WeightsError, match=f'{sha256_file(weights)}, expected 0000'):
+    with pytest.raises(WeightsError, match=f'{weights}: SHA-256 is {sha256_file(weights)}, expected 0000'):
         make(weights, sha256='0000')
     make(weights, sha256=sha256_file(weights))
 

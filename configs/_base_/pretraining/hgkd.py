@@ -3,6 +3,7 @@
 _base_ = 'in1k.py'
 
 teacher_weights = 'weights/mae-vit-b16.safetensors'
+teacher_sha256 = None  # of that file: training refuses any other
 teacher_layer = 12
 teacher_target = 'full'  # 'visible' and 'decoder': see docs/teachers.md
 teacher_img_size = 224
@@ -36,6 +37,7 @@ custom_hooks = [
         teacher=dict(
             type='ViTTeacher',
             weights=teacher_weights,
+            sha256=teacher_sha256,
             layer=teacher_layer,
             target=teacher_target,
             img_size=teacher_img_size,

@@ -1,7 +1,2 @@
-student = dict(
-    type='mmpretrain.ConvNeXt',
-    arch='small',
-    out_indices=(0, 1, 2, 3),
-    gap_before_final_norm=False,
-)
-stage_channels = [96, 192, 384, 768]
+_base_ = 'convnext-tiny.py'
+student = dict(arch='small')
