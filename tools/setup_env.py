@@ -236,7 +236,7 @@ def install(venv: Path, cuda: bool, stack: str) -> None:
     here = [*pip, '--no-build-isolation']
     libraries = [*here, *VERIFIED, requirements / 'lock.txt']
     steps.run("OpenMMLab, torch's CUDA libraries (2 GB), spconv, ONNX Runtime and tools", libraries)
-    env = {'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(build_jobs())}
+    env = {'MMCV_WITH_OPS': '1', 'MAX_JOBS': os.environ.get('MAX_JOBS') or str(build_jobs())}
     # mmcv's build asks torch for a GPU and then wants nvcc; hiding the GPU gives CPU operators.
     env.update({'FORCE_CUDA': '1'} if cuda else {'CUDA_VISIBLE_DEVICES': '', 'FORCE_CUDA': '0'})
     mmcv = [*here, *VERIFIED, requirements / 'mmcv.txt']
