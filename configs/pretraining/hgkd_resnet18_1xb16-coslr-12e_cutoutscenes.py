@@ -7,6 +7,8 @@ data_root = f'data/cutoutscenes/fold{fold}'
 img_size = 128
 patch_size = 32
 mask_ratio = 0.6
+mask_schedule = None  # instead: [(share of training, mask ratio), ...], see docs/method.md
+unmasked_share = 0.0  # of the images of every batch, shown whole
 batch_size = 16
 max_epochs = 12
 warmup_epochs = 1
@@ -138,5 +140,7 @@ custom_hooks = [
     ),
     dict(type='StudentExportHook'),
 ]
+if mask_schedule or unmasked_share:
+    custom_hooks.append(dict(type='MaskScheduleHook', mask_ratio=mask_schedule, unmasked_share=unmasked_share))
 del probe_dataloader, unseen_dataset, unseen_pipeline, other_keys
 randomness = dict(seed=0)

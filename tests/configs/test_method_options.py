@@ -26,3 +26,13 @@ def test_the_example_of_the_options_builds(tmp_path):
     assert model.head.relation_weight == 1 and without.head.relation_weight == 0
     added = {name for name, _ in model.named_parameters()} - {name for name, _ in without.named_parameters()}
     assert added == {'global_head.projection.weight', 'global_head.projection.bias'}
+
+
+def test_mask_schedule_and_share_are_variables_of_the_config():
+    assert not [hook for hook in load_config(BASE).custom_hooks if hook.type == 'MaskScheduleHook']
+    options = {'mask_schedule': [(0, 0.2), (1, 0.6)], 'unmasked_share': 0.25, 'model.head.relation_weight': 1.0}
+    cfg = load_config(BASE, options)
+    (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'MaskScheduleHook')
+    init_default_scope(cfg.default_scope)
+    schedule = HOOKS.build(hook).schedule
+    assert schedule.mean_ratio(None) == pytest.approx(0.4 * 0.75) and cfg.model.head.relation_weight == 1

@@ -158,6 +158,17 @@ def test_layers_and_masked_targets_of_several_teachers_train_together(data_root,
     assert (teacher['name'], len(teacher['teachers'])) == ('ViTTeacher + ViTTeacher', 2)
 
 
+def test_masks_by_a_schedule_with_whole_images_among_them(data_root, tmp_path):
+    def edit(cfg):
+        cfg.custom_hooks[0].teacher = dict(TEACHER, target='visible', img_size=96)  # so it follows the masks
+        cfg.model.head.relation_weight = 1.0
+
+    options = dict(mask_schedule=[(0, 0.25), (1, 0.75)], unmasked_share=0.5)
+    run(data_root, tmp_path / 'run', cache=None, edit=edit, max_epochs=1, warmup_epochs=0.5, **options)
+    assert load_checkpoint_file(tmp_path / 'run/backbone.pth')['meta']['mask_ratio'] == pytest.approx(0.25)
+    assert 'loss_relation' in {key for line in scalars(tmp_path / 'run') for key in line}
+
+
 def test_a_cache_without_fixed_views_is_refused(data_root, tmp_path):
     def without_views(cfg):
         del cfg.train_dataloader.dataset.pipeline[1]
