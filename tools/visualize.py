@@ -21,6 +21,8 @@ def main() -> None:
         command.add_argument('--indices', type=int, nargs='+', default=list(range(6)), help='samples to draw')
         command.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
         command.add_argument('--out', required=True, help='PNG to write')
+        if function is draw_tokens:
+            command.add_argument('--unseen', action='store_true', help='images that are not trained on, by class')
     command = commands.add_parser('explained-variance', help='curve of a distillation run')
     command.add_argument('work_dir')
     command.add_argument('--out', required=True, help='PNG to write')
@@ -28,7 +30,8 @@ def main() -> None:
     if args.command == 'explained-variance':
         path = draw_explained_variance(args.work_dir, args.out)
     else:
-        path = DRAW[args.command](args.config, args.checkpoint, args.out, args.cfg_options, args.indices)
+        more = {'unseen': args.unseen} if args.command == 'tokens' else {}
+        path = DRAW[args.command](args.config, args.checkpoint, args.out, args.cfg_options, args.indices, **more)
     print(f'wrote {path}')
 
 

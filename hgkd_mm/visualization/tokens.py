@@ -1,11 +1,13 @@
 """Teacher and student tokens side by side, as PCA colours."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
 from ..engine.load import load_model, load_samples, rgb
@@ -39,6 +41,21 @@ def pca_colours(reference: Tensor, *others: Tensor) -> list[np.ndarray]:
     return coloured
 
 
+def unseen_dataset(cfg: Config) -> ConfigDict:
+    """Return the config of the data set of unseen images, with masks drawn as in training.
+
+    Raises:
+        ConfigError: The config has no DiagnosticsHook.
+    """
+    hooks = [hook for hook in cfg.get('custom_hooks', []) if str(hook.type).endswith('DiagnosticsHook')]
+    if not hooks:
+        raise ConfigError('the config has no DiagnosticsHook, which names unseen images')
+    dataset = copy.deepcopy(hooks[0].dataloader.dataset)
+    masks_and_packing = cfg.train_dataloader.dataset.pipeline[-2:]
+    dataset.pipeline = [*dataset.pipeline[:-1], *masks_and_packing]
+    return dataset
+
+
 @torch.no_grad()
 def draw_tokens(
     config: str | os.PathLike,
@@ -46,6 +63,7 @@ def draw_tokens(
     out: str | os.PathLike,
     options: dict | None = None,
     indices: Sequence[int] = range(6),
+    unseen: bool = False,
 ) -> Path:
     """Draw image, what the student saw, the teacher's tokens and the student's prediction of them.
 
@@ -54,15 +72,18 @@ def draw_tokens(
         checkpoint: Its checkpoint.
         out: PNG to write.
         options: As ``--cfg-options``.
-        indices: Training samples to draw, one a row.
+        indices: Samples to draw, one a row.
+        unseen: Take them from the images of the config's DiagnosticsHook, which are not trained on.
 
     Raises:
-        ConfigError: The config has no teacher.
+        ConfigError: The config has no teacher, or no unseen images.
     """
     cfg, model = load_model(config, checkpoint, options)
     teachers = [hook.teacher for hook in cfg.get('custom_hooks', []) if 'teacher' in hook]
     if not teachers:
         raise ConfigError(f'{config} has no TeacherHook: token maps are those of H-GKD runs')
+    if unseen:
+        cfg.train_dataloader.dataset = unseen_dataset(cfg)
     _, samples = load_samples(cfg, 'train_dataloader', indices)
     batch = dict(inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples])
     teacher = TeacherGroup(teachers[0])

@@ -12,6 +12,7 @@ from hgkd_mm.engine import train
 from hgkd_mm.engine.config import load_config
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.transfer import load_checkpoint_file
+from hgkd_mm.visualization import draw_tokens
 
 CONFIG = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
 CLASSES = (
@@ -90,6 +91,8 @@ def test_run_exports_a_plain_backbone_and_logs_what_matters(data_root, tmp_path)
     for stage, channels in enumerate((8, 16, 32, 64), 1):
         assert 1 <= record['curves'][f'rank_stage{stage}'][0][1] <= channels
         assert -0.2 < record['curves'][f'cka_stage{stage}'][0][1] <= 1
+    picture = draw_tokens(tmp_path / 'run.py', tmp_path / 'run', tmp_path / 'tokens.png', indices=[0, 9], unseen=True)
+    assert Image.open(picture).size[0] > 400
 
 
 def test_diagnostics_leave_the_training_as_it_is(data_root, tmp_path):
