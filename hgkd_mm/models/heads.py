@@ -122,8 +122,8 @@ class TokenDistillationHead(BaseModule):
             out['loss_distribution'] = self.distribution_weight * divergence
         if self.relation_weight:
             of_images = [_by_image(values, len(tokens), defined) for values in (prediction, target)]
-            where = None if defined is None else defined.flatten(1)
-            relation = relation_distance(of_images[0], of_images[1], where)
+            known = None if defined is None else defined.flatten(1)
+            relation = relation_distance(of_images[0], of_images[1], known)
             out['loss_relation'] = self.relation_weight * relation
         return out
 
