@@ -87,6 +87,12 @@ def _ranks(folder: Path, quick: bool, outcome: Outcome) -> None:
     outcome.tried, outcome.failures, outcome.note = kill_ranks(folder, 1 if quick else 3)
 
 
+def _rank_stops(folder: Path, quick: bool, outcome: Outcome) -> None:
+    from .ranks import STOPS, stop_ranks
+
+    outcome.tried, outcome.failures, outcome.note = stop_ranks(folder, 1 if quick else len(STOPS))
+
+
 def _growth(folder: Path, quick: bool, outcome: Outcome) -> None:
     from .growth import measure_growth
 
@@ -102,6 +108,11 @@ TORTURES: dict[str, tuple[str, str, Callable[[Path, bool, Outcome], None]]] = {
     'malicious': ('malicious files', 'executed or written elsewhere', _malicious),
     'disk': ('full disks', 'a result or checkpoint lost', _disk),
     'ranks': ('deaths of a rank of two', 'not ended, not named, or not resumed', _ranks),
+    'rank-stops': (
+        'SIGTERM to some processes of a run of two, then resumed',
+        'another exit code than 75, or final state differs in a bit',
+        _rank_stops,
+    ),
     'growth': ('iterations', 'memory or handles grow', _growth),
 }
 

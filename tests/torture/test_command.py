@@ -16,7 +16,7 @@ def test_nothing_damaged_or_malicious_comes_through(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['stops', 'disk', 'ranks'])
+@pytest.mark.parametrize('name', ['stops', 'disk', 'ranks', 'rank-stops'])
 def test_nothing_is_lost(name):
     outcome = command.run([name], quick=True)[name]
     assert outcome.failures == []
