@@ -167,14 +167,14 @@ def run_step(step: Step, log: Path, label: str) -> None:
         text=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
-    with log.open('w', buffering=1) as file:
+    with log.open('w', buffering=1, encoding='utf-8') as file:
         for line in process.stdout or ():
             file.write(line)
             if PROGRESS.search(line):
                 print(f'{label:>5} {line.rstrip()[:180]}', flush=True)
     process.wait()
     if process.returncode or not step.product.exists():
-        last = ''.join(log.read_text().splitlines(keepends=True)[-15:])
+        last = ''.join(log.read_text(encoding='utf-8').splitlines(keepends=True)[-15:])
         raise HGKDError(
             f'{step.title} failed with exit status {process.returncode}; its log is {log} and ends with\n{last}\n'
             f'command: python {" ".join(step.command)}'
@@ -187,7 +187,7 @@ def main() -> None:
     chain = demo_steps(choose_precision(WORK / 'precision.json'))
     run_steps(chain, WORK / 'logs')
     board = chain[-1].product
-    print('\n' + board.with_name('leaderboard.md').read_text())
+    print('\n' + board.with_name('leaderboard.md').read_text(encoding='utf-8'))
     print(f'Page:     {board}')
     for step in chain:
         if step.product.suffix == '.png':

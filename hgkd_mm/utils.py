@@ -89,10 +89,16 @@ def write_block(document: Path, name: str, body: str) -> None:
 
 
 def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
-    """Show the project's typed errors as one line and exit with the error's code, 2 for wrong input."""
+    """Show the project's typed errors as one line and exit with the error's code, 2 for wrong input.
+
+    In a locale of another encoding than UTF-8 the command begins again in Python's UTF-8 mode.
+    """
 
     @functools.wraps(main)
     def wrapper() -> None:
+        if sys.getfilesystemencoding() != 'utf-8':  # configs and records name files in UTF-8
+            os.environ['PYTHONUTF8'] = '1'
+            os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
         try:
             main()
         except HGKDError as error:

@@ -60,8 +60,8 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
 def _named(folder: Path) -> Path | None:
     """Return what ``last_checkpoint`` names, beside it when the folder was moved; None when it names nothing."""
     try:
-        text = (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
-    except (OSError, ValueError):
+        text = os.fsdecode((folder / 'last_checkpoint').read_bytes()).strip()
+    except OSError:
         return None
     if not text or '\0' in text:
         return None

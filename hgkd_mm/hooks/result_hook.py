@@ -402,7 +402,7 @@ def _read_curve(folder: Path, until: float) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [point for point in json.loads(path.read_text()) if point['epoch'] <= until]
+        return [point for point in json.loads(path.read_text(encoding='utf-8')) if point['epoch'] <= until]
     except (ValueError, KeyError, TypeError):
         raise RecordError(f'{path}: not a learning curve; remove it and resume, or train again') from None
 
@@ -410,7 +410,7 @@ def _read_curve(folder: Path, until: float) -> list[dict[str, Any]]:
 @master_only
 def _write_curve(runner: Runner, curve: list[dict[str, Any]]) -> None:
     with atomic_write(Path(runner.work_dir) / 'curve.json') as temporary:
-        temporary.write_text(json.dumps(curve, indent=1) + '\n')
+        temporary.write_text(json.dumps(curve, indent=1) + '\n', encoding='utf-8')
 
 
 def _innermost(dataset: Any) -> Mapping[str, Any]:

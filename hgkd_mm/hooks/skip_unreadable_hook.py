@@ -1,6 +1,7 @@
 """Pretraining goes on over a few unreadable images, and says which."""
 
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,4 +109,4 @@ class SkipUnreadableHook(Hook):
     @staticmethod
     def _report(runner: Runner, texts: list[str]) -> None:
         with atomic_write(Path(runner.work_dir, 'unreadable.txt')) as temporary:
-            temporary.write_text(''.join(f'{text}\n' for text in texts), encoding='utf-8')
+            temporary.write_bytes(os.fsencode(''.join(f'{text}\n' for text in texts)))

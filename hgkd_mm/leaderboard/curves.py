@@ -23,7 +23,7 @@ def read_scalars(work_dir: str | os.PathLike) -> list[dict]:
         DataError: There is no log.
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for file in files for line in file.read_text().splitlines() if line]
+    lines = [json.loads(line) for file in files for line in file.read_text(encoding='utf-8').splitlines() if line]
     if not lines:
         raise DataError(f'{work_dir} has no */vis_data/scalars.json: expected the work dir of a training run')
     return lines

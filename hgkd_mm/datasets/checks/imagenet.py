@@ -97,10 +97,10 @@ def write_subset(root: str | os.PathLike, percent: float) -> Path:
     lines = []
     for label, name in enumerate(classes):
         images = [image.name for image in images_in(train / name)]
-        generator = np.random.default_rng(list(name.encode()))
+        generator = np.random.default_rng(list(os.fsencode(name)))
         chosen = generator.permutation(len(images))[: max(1, round(len(images) * percent / 100))]
         lines += [f'{name}/{images[index]} {label}\n' for index in sorted(chosen)]
     out = train.parent / 'meta' / f'train_{percent:g}percent.txt'
     with atomic_write(out) as temporary:
-        temporary.write_text(''.join(lines), encoding='utf-8')
+        temporary.write_bytes(os.fsencode(''.join(lines)))
     return out

@@ -100,7 +100,7 @@ def digest_of(names: Iterable[str]) -> str:
     """Return a SHA-256 of names and sizes, in the order given."""
     digest = hashlib.sha256()
     for name in names:
-        digest.update(name.encode() + b'\0')
+        digest.update(os.fsencode(name) + b'\0')
     return digest.hexdigest()
 
 

@@ -34,7 +34,7 @@ def draw_contact_sheet(root: Path, classes: Sequence[str], rows: int = 6, plain:
     for split in ('train', 'val'):
         file = root / f'instances_{split}.json'
         if file.exists():
-            pairs.append(_pairs(root / 'images' / split, json.loads(file.read_text()), classes))
+            pairs.append(_pairs(root / 'images' / split, json.loads(file.read_text(encoding='utf-8')), classes))
     mixed = [pair for together in zip(*pairs, strict=False) for pair in together]
     cells = [cell for pair in mixed[: rows * PAIRS] for cell in pair]
     count = plain * 2 * PAIRS

@@ -1,5 +1,6 @@
 """Every fault of a folder of labelled images is named; nothing is changed."""
 
+import os
 import shutil
 
 import pytest
@@ -19,6 +20,13 @@ def test_hash_follows_the_files(folders):
     shutil.copy(folders / 'train/cat/0.jpg', folders / 'train/cat/9.jpg')
     after = check_imagenet(folders, own=True)['splits']
     assert after['train']['sha256'] != before['train']['sha256'] and after['val'] == before['val']
+
+
+def test_names_in_another_encoding_than_utf8_are_names(folders):
+    name = b'\xe4.jpg'  # as archives from other systems have them
+    shutil.copy(folders / 'train/cat/0.jpg', os.fsencode(folders / 'train/cat') + b'/' + name)
+    assert check_imagenet(folders, own=True)['splits']['train']['images'] == 9
+    assert b'cat/' + name + b' 0' in write_subset(folders, 100).read_bytes().splitlines()
 
 
 def test_official_counts_and_names_are_expected_of_imagenet(folders):
