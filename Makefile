@@ -63,7 +63,8 @@ lock:  ## write the hashes of all files of the packages in requirements/ to requ
 			--no-header --no-annotate "$$file" -o "hashed/$$file"; \
 	done
 
-docs: env  ## take the pictures of the leaderboard's page; check the commands, links and paths in README.md and docs/
+docs: env  ## write docs/evidence.md; take the pictures of the leaderboard's page; check the commands, links and paths in README.md and docs/
+	$(RUN) tools/evidence.py docs/records
 	@if [ -d docs/records/demo ] && command -v chromium >/dev/null; then \
 		$(RUN) tools/leaderboard.py screenshots docs/records/demo --out docs/images; \
 	else echo 'no chromium or no records: the pictures of the page stay as they are'; fi

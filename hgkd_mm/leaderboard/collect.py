@@ -100,12 +100,17 @@ class Row:
         return self.model.name, self.model.backbone, self.model.params
 
 
+def paired_differences(ours: Row, theirs: Row, metric: str) -> list[float]:
+    """Return ours - theirs of every two runs which share fold and seed, in points; both rows have the metric."""
+    mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (ours, theirs))
+    return [mine[key] - other[key] for key in sorted(mine.keys() & other.keys())]
+
+
 def paired_gain(ours: Row, theirs: Row, metric: str) -> Gain | None:
     """Compare two rows run by run; None when one of them lacks the metric."""
     if metric not in ours.metrics or metric not in theirs.metrics:
         return None
-    mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (ours, theirs))
-    differences = [mine[key] - other[key] for key in sorted(mine.keys() & other.keys())]
+    differences = paired_differences(ours, theirs, metric)
     if not differences:  # nothing in common: the means are all there is
         return Gain(ours.mean(metric) - theirs.mean(metric), 0, None)
     return Gain(statistics.fmean(differences), len(differences), paired_p(differences))

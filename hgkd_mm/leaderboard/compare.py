@@ -8,7 +8,7 @@ from ..evidence.bootstrap import Interval
 from ..evidence.paired import paired_interval
 from ..evidence.predictions import Prediction, difference_over_identities, read_predictions
 from ..utils import sha256_file
-from .collect import Found, Gain, Row, Run, Table, paired_gain
+from .collect import Found, Gain, Row, Run, Table, paired_differences, paired_gain
 from .names import data_name, label, markdown_table, number, protocol_name, row_name
 from .record import primary_metric
 
@@ -81,7 +81,9 @@ def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
             if table is other_table and row is not other and row.model.name == other.model.name:
                 gain = paired_gain(row, other, primary_metric(table.task))
                 if gain is not None:
-                    found.append(Comparison(table, row, other, gain, *_interval(row, other), _identities(row, other)))
+                    found.append(
+                        Comparison(table, row, other, gain, *_interval(row, other), over_identities(row, other))
+                    )
     if not found:
         raise RecordError(f'{a!r} and {b!r} were never measured on the same data under the same protocol')
     return found
@@ -90,11 +92,15 @@ def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
 def _interval(a: Row, b: Row) -> tuple[float | None, float | None]:
     """Bound the mean difference at 95 %, by Student's t over the pairs."""
     metric = primary_metric(a.runs[0].record.task)
-    mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (a, b))
-    return paired_interval([mine[key] - other[key] for key in mine.keys() & other.keys()]) or (None, None)
+    return paired_interval(paired_differences(a, b, metric)) or (None, None)
 
 
-def _identities(a: Row, b: Row) -> Interval | None:
+def over_identities(a: Row, b: Row) -> Interval | None:
+    """Bound A - B by a bootstrap over identities; None unless two runs of one fold and seed kept their predictions.
+
+    Raises:
+        RecordError: Predictions are damaged, not those of the record, or of different images.
+    """
     theirs = {run.key: run for run in b.runs}
     pairs = [(_predictions(run), _predictions(theirs[run.key])) for run in a.runs if run.key in theirs]
     known = [(ours, other) for ours, other in pairs if ours and other]

@@ -1,0 +1,121 @@
+"""What a full-scale training costs in arithmetic, and so in hours of a GPU."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.analysis import FlopAnalyzer
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.models import VisionTransformer
+
+from ..datasets.checks.imagenet import IMAGES
+from ..datasets.transforms import random_patch_mask
+from ..engine.config import load_config
+from ..leaderboard.names import markdown_table
+from ..registry import MODELS
+from ..seeding import seeded
+from ..speed.macs import count_macs
+
+#: Forward and backward pass together, in forward passes: the backward one computes two products for each.
+TRAINING = 3
+
+
+class Cost(NamedTuple):
+    """Images that are trained on, and multiply-accumulates of one of them in 1e9: forward passes of each part."""
+
+    images: int
+    student: float
+    decoder: float
+    teacher: float
+
+    @property
+    def exaflops(self) -> float:
+        """Operations of the whole training, in 1e18; a multiply-accumulate is two."""
+        gmacs = TRAINING * (self.student + self.decoder) + self.teacher
+        return 2 * gmacs * self.images / 1e9
+
+    def hours(self, teraflops: float) -> float:
+        """Return hours of a GPU that sustains so many 1e12 operations a second."""
+        return self.exaflops * 1e6 / teraflops / 3600
+
+
+def vit_gmacs(arch: str, tokens: int, patch_size: int) -> float:
+    """Count a Vision Transformer's multiply-accumulates of one image, in 1e9.
+
+    Args:
+        arch: One of mmpretrain's ``VisionTransformer.arch_zoo``.
+        tokens: Number of patches.
+        patch_size: Side of a patch in pixels.
+    """
+    shape = VisionTransformer.arch_zoo[arch]
+    width, length = shape['embed_dims'], tokens + 1
+    layer = length * (4 * width**2 + 2 * width * shape['feedforward_channels']) + 2 * length**2 * width
+    return (shape['num_layers'] * layer + tokens * 3 * patch_size**2 * width) / 1e9
+
+
+@torch.no_grad()
+def pretraining_cost(cfg: Config, teacher_arch: str = 'base', teacher_patch: int = 16, num_masks: int = 8) -> Cost:
+    """Count a masked distillation on ImageNet.
+
+    Args:
+        cfg: Config of the pretraining.
+        teacher_arch: See :func:`vit_gmacs`.
+        teacher_patch: Side of the teacher's patches in pixels.
+        num_masks: Masks to average over: halos differ.
+    """
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.eval()
+    side = cfg.img_size // cfg.patch_size
+    with seeded(0):
+        masks = [random_patch_mask(side, side, cfg.mask_ratio) for _ in range(num_masks)]
+    backbone = MODELS.build(cfg.model.backbone)
+    _, student = count_macs(backbone, torch.from_numpy(np.stack(masks)), cfg.patch_size)
+    backbone.eval()  # returns None in mmpretrain
+    feats = backbone(torch.zeros(1, 3, cfg.img_size, cfg.img_size))
+    analyzer = FlopAnalyzer(model.neck, (feats, None)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    grid = cfg.teacher_img_size // teacher_patch
+    projection = model.head.projection.weight.numel() * grid**2
+    return Cost(
+        images=IMAGES['train'] * cfg.train_cfg.max_epochs,
+        student=student / num_masks / 1e9,
+        decoder=(analyzer.total() + projection) / 1e9,
+        teacher=vit_gmacs(teacher_arch, grid**2, teacher_patch),
+    )
+
+
+def finetuning_cost(cfg: Config, img_size: int = 224) -> Cost:
+    """Count a supervised training of a dense classifier's backbone on ImageNet."""
+    init_default_scope(cfg.default_scope)
+    backbone = MODELS.build(cfg.model.backbone)
+    dense, _ = count_macs(backbone, torch.ones(1, img_size // 32, img_size // 32, dtype=torch.bool))
+    return Cost(IMAGES['train'] * cfg.train_cfg.max_epochs, dense / 1e9, 0.0, 0.0)
+
+
+def render_costs(pretraining: str | os.PathLike, finetuning: str | os.PathLike, sustained: tuple = (100, 300)) -> str:
+    """Write a table of both trainings.
+
+    Args:
+        pretraining: Config.
+        finetuning: Config.
+        sustained: Speeds to give hours for, in 1e12 operations a second.
+    """
+    costs = {
+        str(pretraining): pretraining_cost(load_config(pretraining)),
+        str(finetuning): finetuning_cost(load_config(finetuning)),
+    }
+    head = ['Config', 'Images', 'Student', 'Decoder', 'Teacher', '1e18 operations']
+    head += [f'GPU hours at {speed} TFLOP/s' for speed in sustained]
+    lines = [
+        [
+            f'`{path}`',
+            f'{cost.images:,}',
+            *(f'{part:.2f} G' if part else '' for part in (cost.student, cost.decoder, cost.teacher)),
+            f'{cost.exaflops:.1f}',
+            *(f'{cost.hours(speed):.0f}' for speed in sustained),
+        ]
+        for path, cost in costs.items()
+    ]
+    return markdown_table(head, lines)

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.models import VisionTransformer
+from torch import nn
+
+from hgkd_mm.evidence.cost import Cost, finetuning_cost, pretraining_cost, vit_gmacs
+
+STUDENT = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3))
+
+
+def config(mask_ratio):
+    return Config(
+        dict(
+            default_scope='hgkd_mm',
+            img_size=128,
+            patch_size=32,
+            mask_ratio=mask_ratio,
+            teacher_img_size=224,
+            train_cfg=dict(max_epochs=2),
+            model=dict(
+                type='HGKD',
+                data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
+                backbone=STUDENT,
+                neck=dict(type='UNetDecoder', in_channels=[8, 16, 32, 64], channels=[16, 24], out_level=2),
+                head=dict(type='TokenDistillationHead', in_channels=16, embed_dims=768),
+            ),
+        )
+    )
+
+
+def _by_hooks(network, image):
+    """Products of every convolution and linear layer, taps over zeros included."""
+    total = 0
+
+    def count(layer, inputs, out):
+        nonlocal total
+        places = out[0, 0].numel() if isinstance(layer, nn.Conv2d) else out[0, ..., 0].numel()
+        total += layer.weight.numel() * places
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    network.eval()  # returns None in mmpretrain
+    with torch.no_grad():
+        network(image)
+    return total
+
+
+def test_transformer_is_counted_as_its_layers_and_its_attention():
+    vit = VisionTransformer(arch='small', img_size=64, patch_size=16)
+    layers = _by_hooks(vit, torch.zeros(1, 3, 64, 64))
+    shape = VisionTransformer.arch_zoo['small']
+    attention = shape['num_layers'] * 2 * 17**2 * shape['embed_dims']
+    assert vit_gmacs('small', 16, 16) == pytest.approx((layers + attention) / 1e9)
+    assert vit_gmacs('base', 196, 16) == pytest.approx(17.58, abs=0.02)  # as model zoos give it
+
+
+def test_all_visible_the_student_costs_what_it_costs_dense_but_for_padding():
+    cost, dense = pretraining_cost(config(0.0), num_masks=1), finetuning_cost(config(0.0), 128)
+    assert 0.8 * dense.student < cost.student < dense.student
+    assert pretraining_cost(config(0.75), num_masks=4).student < 0.3 * dense.student
+    assert cost.images == 2 * 1_281_167
+
+
+def test_decoder_is_counted_with_the_projection_to_the_teachers_grid():
+    level2, level3 = 8 * 8, 4 * 4  # positions at 128 px
+    projections = 16 * (8 * 16 * level2 + 16 * 4 * level2 + 32 * level2) + 64 * 24 * level3
+    blocks = 9 * (16 * 16 * level2 + 24 * 24 * level3) + 24 * 16 * level3
+    expected = projections + blocks + 16 * 768 * 14 * 14
+    norms = 4 * (16 * level2 + 24 * level3)  # what the analyzer may count for BatchNorm and interpolation
+    found = pretraining_cost(config(0.5), num_masks=1).decoder * 1e9
+    assert expected <= found <= expected + norms
+
+
+def test_hours_follow_from_the_operations():
+    cost = Cost(images=1_000_000, student=2.0, decoder=1.0, teacher=11.0)
+    assert cost.exaflops == pytest.approx(1e6 * 2 * (3 * 3 + 11) * 1e9 / 1e18)
+    assert cost.hours(100) == pytest.approx(cost.exaflops * 1e18 / 100e12 / 3600)
