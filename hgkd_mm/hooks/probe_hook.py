@@ -1,20 +1,23 @@
 """Watches the quality of the representation while it is learned."""
 
 import copy
+from collections.abc import Sequence
 from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..engine.sync_batchnorm import synchronise_batchnorm
 from ..models.knn_head import knn_scores
 from ..registry import HOOKS
 from ..transfer import reestimate_batchnorm
+from .features import extract_features
 
 
 def knn_accuracy(
@@ -59,18 +62,38 @@ def linear_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: 
     return 100 * ((queries @ weights + offset).argmax(1) == labels).double().mean().item()
 
 
+def probe_accuracies(
+    backbone: nn.Module, data_preprocessor: nn.Module, loaders: Sequence[DataLoader], k: int = 20
+) -> dict[str, float]:
+    """Return the accuracies of both classifiers on a backbone's pooled last stage, in percent.
+
+    Args:
+        backbone: Put into evaluation mode.
+        data_preprocessor: The model's.
+        loaders: Of images whose classes are known, and of those to classify; see :func:`extract_features`.
+        k: Neighbours.
+    """
+    backbone.eval()
+    (bank, bank_labels), (queries, labels) = (
+        tuple(values.cpu() for values in extract_features(backbone, data_preprocessor, loader)) for loader in loaders
+    )
+    data = (bank.float(), bank_labels, queries.float(), labels)
+    return {'knn_top1': knn_accuracy(*data, k=k), 'linear_top1': linear_accuracy(*data)}
+
+
 @HOOKS.register_module()
 class ProbeHook(Hook):
     """Log how good the frozen dense backbone's pooled last stage is, every ``interval`` epochs and at the end.
 
-    ``val/knn_top1``: weighted nearest neighbours; ``val/linear_top1``: a linear classifier. Both in percent.
+    ``val/knn_top1``: weighted nearest neighbours; ``val/linear_top1``: a linear classifier. Both in percent. The
+    processes of a distributed run share the work and find what one would.
 
     Args:
-        train_dataloader: Config of labelled images, the neighbours.
-        val_dataloader: Config of labelled images to classify.
+        train_dataloader: Config of labelled images, the neighbours, unshuffled.
+        val_dataloader: Config of labelled images to classify, unshuffled.
         interval: In epochs.
         k: Neighbours.
-        num_batches: Batches on which a copy's BatchNorm is re-estimated for whole images before probing.
+        num_batches: Batches a process on which a copy's BatchNorm is re-estimated for whole images before probing.
     """
 
     def __init__(
@@ -86,9 +109,8 @@ class ProbeHook(Hook):
         """Probe when it is time."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
-        if is_main_process():
-            found = ', '.join(f'{name} {accuracy:.2f} %' for name, accuracy in self.probe(runner).items())
-            runner.logger.info(f'Probe after epoch {runner.epoch + 1}: {found}')
+        found = ', '.join(f'{name} {accuracy:.2f} %' for name, accuracy in self.probe(runner).items())
+        runner.logger.info(f'Probe after epoch {runner.epoch + 1}: {found}')
 
     @torch.no_grad()
     def probe(self, runner: Runner) -> dict[str, float]:
@@ -97,25 +119,12 @@ class ProbeHook(Hook):
             self.loaders = tuple(runner.build_dataloader(dict(cfg)) for cfg in self.loader_cfgs)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = copy.deepcopy(model.backbone)
+        if get_world_size() > 1:  # else every process's features were of statistics of its own
+            synchronise_batchnorm(backbone)
         images = (model.data_preprocessor(batch, True)['inputs'] for batch in self.loaders[0])
         reestimate_batchnorm(backbone, islice(images, self.num_batches))
-        bank, queries = (extract_features(backbone, model.data_preprocessor, loader) for loader in self.loaders)
-        found = {
-            'knn_top1': knn_accuracy(*bank, *queries, k=self.k),
-            'linear_top1': linear_accuracy(*bank, *queries),
-        }
+        found = probe_accuracies(backbone, model.data_preprocessor, self.loaders, self.k)
         for name, accuracy in found.items():
             runner.message_hub.update_scalar(f'val/{name}', accuracy)
             runner.visualizer.add_scalar(f'val/{name}', accuracy, step=runner.epoch + 1)
         return found
-
-
-def extract_features(backbone: nn.Module, data_preprocessor: nn.Module, loader: DataLoader) -> tuple[Tensor, Tensor]:
-    """Return pooled last-stage features ``(N, C)`` and labels ``(N,)`` of a data set."""
-    backbone.eval()
-    feats, labels = [], []
-    for batch in loader:
-        data = data_preprocessor(batch, False)
-        feats.append(backbone(data['inputs'])[-1].mean((2, 3)).float().cpu())
-        labels.append(torch.cat([sample.gt_label for sample in data['data_samples']]).cpu())
-    return torch.cat(feats), torch.cat(labels)

@@ -32,6 +32,11 @@ def knn_scores(
     return votes.new_zeros(len(queries), num_classes).scatter_add_(1, bank_labels[index], votes)
 
 
+def pooled(feats: tuple[Tensor, ...]) -> Tensor:
+    """Average the last of a backbone's outputs ``(B, C, H, W)`` over positions; ``(B, C)`` stays."""
+    return feats[-1].mean((2, 3)) if feats[-1].ndim == 4 else feats[-1]
+
+
 @MODELS.register_module()
 class KNNHead(BaseModule):
     """Head of a classifier that compares the pooled last stage with a bank of labelled features.
@@ -51,10 +56,6 @@ class KNNHead(BaseModule):
         self.temperature = temperature
         self.bank: Tensor | None = None
         self.bank_labels: Tensor | None = None
-
-    def pool(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Average the last stage ``(B, C, H, W)`` over positions; ``(B, C)`` stays."""
-        return feats[-1].mean((2, 3)) if feats[-1].ndim == 4 else feats[-1]
 
     def remember(self, features: Tensor, labels: Tensor) -> None:
         """Take labelled features ``(N, C)``, ``(N,)`` as the bank; kept in half precision on GPUs."""
@@ -79,7 +80,7 @@ class KNNHead(BaseModule):
                 "KNNHead has no features to compare with: add dict(type='hgkd_mm.KNNBankHook', dataloader=...) to "
                 'custom_hooks and evaluate with tools/test.py'
             )
-        votes = knn_scores(self.pool(feats), self.bank, self.bank_labels, self.num_classes, self.k, self.temperature)
+        votes = knn_scores(pooled(feats), self.bank, self.bank_labels, self.num_classes, self.k, self.temperature)
         scores = votes / votes.sum(1, keepdim=True)
         samples = data_samples or [DataSample() for _ in scores]
         for sample, score in zip(samples, scores, strict=True):

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from ..engine.load import load_model
 from ..errors import ConfigError
-from ..hooks.probe_hook import extract_features, knn_accuracy, linear_accuracy
+from ..hooks.probe_hook import probe_accuracies
 from .batchnorm import reestimate_batchnorm
 
 
@@ -43,9 +43,8 @@ def compare_batchnorm(
     reestimate_batchnorm(dense, islice(images, num_batches))
     result = {}
     for name, backbone in (('training', model.backbone), ('re-estimated', dense)):
-        bank, queries = (extract_features(backbone, model.data_preprocessor, loader) for loader in loaders)
-        result[f'knn, {name}'] = knn_accuracy(*bank, *queries)
-        result[f'linear, {name}'] = linear_accuracy(*bank, *queries)
+        found = probe_accuracies(backbone, model.data_preprocessor, loaders)
+        result[f'knn, {name}'], result[f'linear, {name}'] = found['knn_top1'], found['linear_top1']
     before, after = model.backbone.state_dict(), dense.state_dict()
     shifts, ratios = [], []
     for key in before:

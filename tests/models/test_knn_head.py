@@ -1,11 +1,10 @@
-"""Votes of neighbours against a loop; the bank, and its order over processes."""
+"""Votes of neighbours against a loop; the bank."""
 
 import pytest
 import torch
 
 from hgkd_mm.errors import ConfigError
-from hgkd_mm.hooks.knn_bank_hook import in_order
-from hgkd_mm.models.knn_head import KNNHead, knn_scores
+from hgkd_mm.models.knn_head import KNNHead, knn_scores, pooled
 
 
 def test_scores_equal_a_loop():
@@ -27,18 +26,10 @@ def test_head_pools_the_last_stage_and_predicts_the_neighbours_class():
     samples = head.predict(feats)
     assert [sample.pred_label.item() for sample in samples] == [2, 0]
     assert all(sample.pred_score.sum() == 1 for sample in samples)
-    assert head.pool((torch.ones(2, 3),)).shape == (2, 3)
+    assert torch.equal(pooled((torch.eye(3),)), torch.eye(3))
     assert not head.state_dict()  # the bank is no weight
 
 
 def test_head_without_a_bank_is_told_what_is_missing():
     with pytest.raises(ConfigError, match='KNNBankHook'):
         KNNHead(3).predict((torch.zeros(1, 3),))
-
-
-@pytest.mark.parametrize(('size', 'processes'), [(7, 3), (6, 2), (5, 1), (2, 4)])
-def test_samples_dealt_out_to_processes_come_back_in_order(size, processes):
-    rounds = -(-size // processes)
-    dealt = [index % size for index in range(rounds * processes)]  # padded from the start, as the sampler does
-    parts = [torch.tensor(dealt[rank::processes]) for rank in range(processes)]
-    assert in_order(parts, size).tolist() == list(range(size))
