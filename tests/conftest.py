@@ -118,6 +118,22 @@ def teacher_weights(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def tiny_teacher() -> dict:
+    """Config of a random Vision Transformer of two blocks with tokens of 24 values, on a grid of 4x4."""
+    return dict(
+        type='hgkd_mm.ViTTeacher',
+        backbone=dict(
+            type='mmpretrain.VisionTransformer',
+            arch=dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
+            img_size=32,
+            patch_size=8,
+        ),
+        img_size=32,
+        layer=1,
+    )
+
+
 @pytest.fixture(scope='session')
 def train_one_iteration():
     """Give a function that trains as a person would and returns the first line of the log with a loss."""

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from hgkd_mm.engine.config import add_cfg_options
 from hgkd_mm.transfer.compare_batchnorm import compare_batchnorm
 from hgkd_mm.utils import cli_errors, write_block
 
@@ -15,7 +14,7 @@ def main() -> None:
     parser.add_argument('config', help='pretraining config')
     parser.add_argument('checkpoint', help='its checkpoint or work dir')
     parser.add_argument('--num-batches', type=int, default=20, help='whole-image batches for the re-estimation')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     parser.add_argument('--document', type=Path, help='Markdown file whose batchnorm block is replaced by the table')
     args = parser.parse_args()
     found = compare_batchnorm(args.config, args.checkpoint, args.num_batches, args.cfg_options)

@@ -2,8 +2,7 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
+from hgkd_mm.engine.config import add_cfg_options
 from hgkd_mm.utils import cli_errors
 from hgkd_mm.visualization import draw_detections, draw_explained_variance, draw_segmentations, draw_tokens
 
@@ -19,7 +18,7 @@ def main() -> None:
         command.add_argument('config')
         command.add_argument('checkpoint')
         command.add_argument('--indices', type=int, nargs='+', default=list(range(6)), help='samples to draw')
-        command.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+        add_cfg_options(command)
         command.add_argument('--out', required=True, help='PNG to write')
         if function is draw_tokens:
             command.add_argument('--unseen', action='store_true', help='images that are not trained on, by class')

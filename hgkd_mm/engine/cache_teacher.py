@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader, Subset
 
@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..models.teachers.cached import check_one_view, open_cache
 from ..models.teachers.group import TeacherGroup
 from ..models.token_cache import TokenCache
-from .config import check_data, load_config
+from .config import add_cfg_options, check_data, load_config
 
 #: Seconds between lines of progress, which are also when everything is brought to the disk.
 _INTERVAL = 10.0
@@ -25,17 +25,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line of ``tools/cache_teacher.py``."""
     parser = argparse.ArgumentParser(
         description="Write the teacher's tokens of every fixed view to the folder that the config names. "
-        'Run it again to go on after an interruption.'
+        'Run it again to go on after an interruption. Give the same --cfg-options as for training, e.g. '
+        'token_cache=data/tokens num_views=4.'
     )
     parser.add_argument('config', help='pretraining config with a TeacherHook')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change settings as for training, e.g. token_cache=data/tokens num_views=4',
-    )
+    add_cfg_options(parser)
     parser.add_argument('--batch-size', type=int, default=64, help='images at a time (default: 64)')
     parser.add_argument('--device', help='default: cuda if there is one, else cpu')
     parser.add_argument(

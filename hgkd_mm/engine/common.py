@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from ..compat import FUSED_ON_CPUS
 from ..datasets.transforms import load_image
 from ..errors import ConfigError, HGKDError, ProcessError, StorageError
+from .config import add_cfg_options
 from .runner import STORAGE_ERRORS, SafeRunner
 
 #: Seconds that a process without the others stays, so that the launcher finds and names the one that was first to go.
@@ -28,14 +29,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options which ``tools/train.py`` and ``tools/test.py`` have in common."""
     parser.add_argument('config', help='config file: classification, detection, segmentation or pretraining')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results; default: work_dirs/CONFIG')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change settings, e.g. width=64 train_cfg.max_epochs=5 data_root=data/other',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -1,5 +1,6 @@
 """Reading of configs: variables given on the command line, checks with a name in every error."""
 
+import argparse
 import ast
 import difflib
 import inspect
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
 from ..datasets.checks import check_annotation_file
@@ -18,6 +19,18 @@ from ..errors import ConfigError, DataError
 #: Where `hgkd_mm::` looks, in a checkout and in an installed wheel.
 OWN_CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'
 _RUNNER_KEYS = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'}
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--cfg-options``, whose value :func:`load_config` takes."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change settings, e.g. width=64 train_cfg.max_epochs=5 data_root=data/other',
+    )
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:

@@ -26,7 +26,13 @@ VALIDATED = 'last_validated'  # not val...: that would go into the log of every 
 
 
 class _Exact:
-    """What both loops share: the loader, the seeds, and validation made up for."""
+    """What both loops share: the loader, the seeds, and validation made up for.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the training loader, or the loader.
+        kwargs: Of mmengine's loop.
+    """
 
     runner: Runner
     dataloader: DataLoader
@@ -36,6 +42,9 @@ class _Exact:
     max_iters: int
     epoch: int
     iter: int
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
+        super().__init__(runner, self._loader(runner, dataloader), **kwargs)  # type: ignore[call-arg]
 
     def _loader(self, runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
         seed = runner.seed
@@ -90,16 +99,7 @@ class _Exact:
 
 @LOOPS.register_module()
 class ExactEpochLoop(_Exact, EpochBasedTrainLoop):
-    """mmengine's ``EpochBasedTrainLoop``, which goes on within an epoch.
-
-    Args:
-        runner: The runner.
-        dataloader: Config of the training loader, or the loader.
-        kwargs: Of ``EpochBasedTrainLoop``.
-    """
-
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
-        super().__init__(runner, self._loader(runner, dataloader), **kwargs)
+    """mmengine's ``EpochBasedTrainLoop``, which goes on within an epoch."""
 
     def run(self) -> nn.Module:
         """Train."""
@@ -144,16 +144,7 @@ class ExactEpochLoop(_Exact, EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class ExactIterLoop(_Exact, IterBasedTrainLoop):
-    """mmengine's ``IterBasedTrainLoop``, which skips what was trained on without loading it.
-
-    Args:
-        runner: The runner.
-        dataloader: Config of the training loader, or the loader.
-        kwargs: Of ``IterBasedTrainLoop``.
-    """
-
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
-        super().__init__(runner, self._loader(runner, dataloader), **kwargs)
+    """mmengine's ``IterBasedTrainLoop``, which skips what was trained on without loading it."""
 
     def run(self) -> nn.Module:
         """Train."""

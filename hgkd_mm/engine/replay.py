@@ -4,21 +4,20 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from mmengine.config import DictAction
+import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
-from torch.utils.module_tracker import ModuleTracker
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from ..seeding import STEP, seed_everything
 from ..transfer import load_checkpoint_file, load_strictly
 from ..transfer.batch import unpack
 from .common import _fit_to_cpus
-from .config import load_config
+from .config import add_cfg_options, load_config
 
 
 class Place(NamedTuple):
@@ -48,10 +47,21 @@ class Replay(NamedTuple):
 
 
 class FirstNonFinite(TorchDispatchMode):
-    """Within it, watch every operation until one makes a NaN or infinity out of finite numbers."""
+    """Within it, watch every operation until one makes a NaN or infinity out of finite numbers.
+
+    Raises:
+        ConfigError: This torch does not know in which layer it computes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        try:
+            from torch.utils.module_tracker import ModuleTracker
+        except ImportError:
+            raise ConfigError(
+                f'naming the layer needs torch 2.3 or newer, found {torch.__version__}: replay the step in the '
+                'environment of `make env`'
+            ) from None
         self.tracker = ModuleTracker()
         self.found: Place | None = None
 
@@ -134,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description='Repeat a step that a guard stopped; name where it first went wrong.')
     parser.add_argument('config', help='config of the run')
     parser.add_argument('file', help='guard_iter_N.pth of its work dir')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     found = replay(args.config, args.file, args.cfg_options)
     print(f'stopped because {found.reason}; the repeated step has loss {found.loss:g}')

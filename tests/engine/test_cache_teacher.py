@@ -16,21 +16,11 @@ from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.models.teachers.group import TeacherGroup
 
 CONFIG = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
-TEACHER = dict(
-    type='hgkd_mm.ViTTeacher',
-    backbone=dict(
-        type='mmpretrain.VisionTransformer',
-        arch=dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
-        img_size=32,
-        patch_size=8,
-    ),
-    img_size=32,
-)
 IMAGES = 5
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path, tiny_teacher):
     """Write a config of two teachers on five images with two views each; the teachers' weights are in a file."""
     folder = tmp_path / 'scenes/unlabeled'
     folder.mkdir(parents=True)
@@ -38,10 +28,10 @@ def config(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 255, (48, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f'{number}.png')
     torch.manual_seed(0)
-    state = TeacherGroup(dict(TEACHER, layer=1)).teachers[0].vit.state_dict()
-    full = dict(TEACHER, backbone=dict(TEACHER['backbone'], arch=dict(TEACHER['backbone']['arch'], num_layers=1)))
+    state = TeacherGroup(tiny_teacher).teachers[0].vit.state_dict()
+    tiny_teacher['backbone']['arch']['num_layers'] = 1  # the later ones are not in the file
     torch.save(state, tmp_path / 'teacher.pth')
-    one = dict(full, weights=str(tmp_path / 'teacher.pth'), layer=1)
+    one = dict(tiny_teacher, weights=str(tmp_path / 'teacher.pth'))
     options = dict(data_root=str(tmp_path / 'scenes'), num_views=2, img_size=64, token_cache=str(tmp_path / 'tokens'))
     cfg = load_config(CONFIG, options)
     cfg.custom_hooks = [

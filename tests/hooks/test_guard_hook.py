@@ -16,6 +16,8 @@ from hgkd_mm.torture.subject import make_images, write_config
 from hgkd_mm.transfer import load_checkpoint_file
 from hgkd_mm.transfer.batch import pack, unpack
 
+NO_TRACKER = 'torch before 2.3 does not say in which layer it computes'
+
 
 @HOOKS.register_module(force=True)
 class Spoil(Hook):
@@ -57,16 +59,18 @@ def run(tmp_path):
 def test_the_layer_that_overflowed_is_named(run, name):
     config, message, file = run(name, 'weight')
     assert 'iteration 2: the gradients of' in message and f'tools/replay.py {config} {file}' in message
-    found = replay(str(config), str(file))
-    assert found.first.layer.startswith('backbone.layer2.0') and not found.first.backward
-    assert found.gradients and not found.inputs and not found.weights
     # stopped before the step: the weights are still finite
     state = load_checkpoint_file(file)['state_dict']
     assert all(value.isfinite().all() for key, value in state.items() if 'running' not in key)
+    pytest.importorskip('torch.utils.module_tracker', reason=NO_TRACKER)
+    found = replay(str(config), str(file))
+    assert found.first.layer.startswith('backbone.layer2.0') and not found.first.backward
+    assert found.gradients and not found.inputs and not found.weights
 
 
 def test_a_broken_batch_is_named(run):
     config, _, file = run('pretraining', 'batch')
+    pytest.importorskip('torch.utils.module_tracker', reason=NO_TRACKER)
     assert replay(str(config), str(file)).inputs == ['inputs 1']
 
 

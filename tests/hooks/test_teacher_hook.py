@@ -13,17 +13,6 @@ from hgkd_mm.models.student import teacher_tokens_of
 from hgkd_mm.models.teachers import visible_tokens
 from hgkd_mm.models.token_cache import TokenCache
 
-TEACHER = dict(
-    type='hgkd_mm.ViTTeacher',
-    backbone=dict(
-        type='mmpretrain.VisionTransformer',
-        arch=dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
-        img_size=32,
-        patch_size=8,
-    ),
-    img_size=32,
-    layer=1,
-)
 VISIBLE = torch.tensor([[1, 0], [1, 1]]).bool()
 
 
@@ -42,16 +31,16 @@ def started(teacher, **kwargs) -> TeacherHook:
     return hook
 
 
-def test_a_full_target_needs_no_mask_and_is_defined_everywhere():
-    hook, data = started(TEACHER), batch()
+def test_a_full_target_needs_no_mask_and_is_defined_everywhere(tiny_teacher):
+    hook, data = started(tiny_teacher), batch()
     hook.before_train_iter(None, 0, data)
     tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
     torch.testing.assert_close(tokens, hook.teacher(torch.stack(data['inputs']))[0])
     assert defined is None
 
 
-def test_a_visible_target_says_where_it_is_defined():
-    hook, data = started(dict(TEACHER, target='visible')), batch(visible=VISIBLE)
+def test_a_visible_target_says_where_it_is_defined(tiny_teacher):
+    hook, data = started(dict(tiny_teacher, target='visible')), batch(visible=VISIBLE)
     hook.before_train_iter(None, 0, data)
     tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
     assert torch.equal(defined, visible_tokens(VISIBLE[None], (4, 4)).expand(3, -1, -1))
@@ -60,8 +49,8 @@ def test_a_visible_target_says_where_it_is_defined():
         hook.before_train_iter(None, 0, batch())
 
 
-def test_several_targets_come_as_lists():
-    hook = started([dict(TEACHER, layer=[1, 2]), dict(TEACHER, target='visible', img_size=64)])
+def test_several_targets_come_as_lists(tiny_teacher):
+    hook = started([dict(tiny_teacher, layer=[1, 2]), dict(tiny_teacher, target='visible', img_size=64)])
     data = batch(visible=VISIBLE)
     hook.before_train_iter(None, 0, data)
     tokens, defined = teacher_tokens_of(data['inputs'][0], data['data_samples'])
@@ -70,9 +59,11 @@ def test_several_targets_come_as_lists():
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_what_a_cache_lacks_is_computed_and_stored_unless_others_may_write(processes, tmp_path, monkeypatch):
+def test_what_a_cache_lacks_is_computed_and_stored_unless_others_may_write(
+    tiny_teacher, processes, tmp_path, monkeypatch
+):
     monkeypatch.setattr(module, 'get_world_size', lambda: processes)
-    hook, data = started(TEACHER), batch()
+    hook, data = started(tiny_teacher), batch()
     fresh = hook.teacher(torch.stack(data['inputs']))[0]
     hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
     hook.cache.write(torch.tensor([1]), [torch.full((1, 24, 4, 4), 7.0)])
@@ -83,8 +74,8 @@ def test_what_a_cache_lacks_is_computed_and_stored_unless_others_may_write(proce
     assert hook.cache.num_written == (3 if processes == 1 else 1)
 
 
-def test_samples_without_a_view_are_refused(tmp_path):
-    hook = started(TEACHER)
+def test_samples_without_a_view_are_refused(tiny_teacher, tmp_path):
+    hook = started(tiny_teacher)
     hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
     data = dict(inputs=torch.zeros(1, 3, 32, 32), data_samples=[DataSample()])
     with pytest.raises(ConfigError, match="no view_id: add it to PackInputs' meta_keys"):
