@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 # several processes on the same cores slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env env-suite demo benchmark test test-quick torture lint format lock docs clean
+.PHONY: help env env-suite demo benchmark records test test-quick torture lint format lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -63,10 +63,14 @@ lock:  ## write the hashes of all files of the packages in requirements/ to requ
 			--no-header --no-annotate "$$file" -o "hashed/$$file"; \
 	done
 
+records: env  ## after `make benchmark`: its records into docs/records, README's table and the page in leaderboard/
+	$(RUN) tools/leaderboard.py gather work_dirs/suites/cutoutscenes-small --out docs/records/cutoutscenes-small
+	$(RUN) tools/leaderboard.py build docs/records --out leaderboard --readme README.md
+
 docs: env  ## write docs/evidence.md; take the pictures of the leaderboard's page; check the commands, links and paths in README.md and docs/
 	$(RUN) tools/evidence.py docs/records
-	@if [ -d docs/records/demo ] && command -v chromium >/dev/null; then \
-		$(RUN) tools/leaderboard.py screenshots docs/records/demo --out docs/images; \
+	@if [ -d docs/records ] && command -v chromium >/dev/null; then \
+		$(RUN) tools/leaderboard.py screenshots docs/records --out docs/images; \
 	else echo 'no chromium or no records: the pictures of the page stay as they are'; fi
 	$(PYTEST) -m "" tests/test_docs.py
 

@@ -36,7 +36,7 @@ def run_gather(args: argparse.Namespace) -> None:
     written, problems = gather(args.folders, args.out)
     for problem in problems:
         print(f'left out: {problem}', file=sys.stderr)
-    print(f'{len(written)} records in {args.out}')
+    print(f'{len(written)} files in {args.out}')
 
 
 def run_screenshots(args: argparse.Namespace) -> None:
@@ -90,7 +90,7 @@ def parse_args() -> argparse.Namespace:
     command.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
     command.set_defaults(run=run_compare)
 
-    command = commands.add_parser('gather', help='copy the records without the weights, to keep or publish them')
+    command = commands.add_parser('gather', help='copy records and pictures without weights, to keep or publish them')
     command.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
     command.add_argument('--out', required=True, metavar='DIR', help='folder to copy to')
     command.set_defaults(run=run_gather)

@@ -63,7 +63,7 @@ def _build(
     found = find_runs(folders)
     tables = make_tables(found.runs)
     published = load_reported(reported)
-    table = render_markdown(tables)
+    table = render_markdown(tables, found)
     files = {
         out
         / 'leaderboard.md': f'# Leaderboard\n\n{table}\n## Reported elsewhere\n\n{render_reported(published, tables)}',

@@ -265,6 +265,13 @@ def record_paths(places: Iterable[Path]) -> list[Path]:
     return sorted(found.values())
 
 
+def picture_paths(folder: Path) -> list[Path]:
+    """List the pictures of a record, in ``pictures/`` beside it, by name."""
+    pictures = folder / 'pictures'
+    files = sorted(pictures.iterdir()) if pictures.is_dir() else []
+    return [path for path in files if path.suffix.lower() in ('.png', '.jpg', '.jpeg', '.webp')]
+
+
 def make_tables(runs: Iterable[Run]) -> list[Table]:
     """Group runs by task, data and protocol; aggregate over folds and seeds; rank.
 

@@ -9,7 +9,7 @@ from ..evidence.paired import paired_interval
 from ..evidence.predictions import Prediction, difference_over_identities, read_predictions
 from ..utils import sha256_file
 from .collect import Found, Gain, Row, Run, Table, paired_differences, paired_gain
-from .names import data_name, label, markdown_table, number, protocol_name, row_name
+from .names import data_name, label, markdown_table, number, p_text, protocol_name, row_name
 from .record import primary_metric
 
 
@@ -123,13 +123,15 @@ def describe(found: Sequence[Comparison], latencies: Found) -> str:
     for one in found:
         metric = primary_metric(one.table.task)
         interval = f'{one.low:+.1f} to {one.high:+.1f}' if one.low is not None and one.high is not None else 'unknown'
-        p = f'{one.gain.p:.2g}' if one.gain.p is not None else 'unknown'
+        p = p_text(one.gain.p) if one.gain.p is not None else 'unknown'
         lines.append(
             [one.table.task, f'{data_name(one.table)}, {protocol_name(one.table)}', label(one.table, metric)]
             + [number(one.a, metric), number(one.b, metric), f'{one.gain.value:+.1f}', interval, p, str(one.gain.pairs)]
         )
         sentences += [_sentence(one), *_sentence_on_identities(one)]
     head = ['Task', 'Data and protocol', 'Metric', 'A', 'B', 'A - B', '95 % interval', 'p', 'Pairs']
+    if any(len(one.table.folds) > 1 for one in found):
+        sentences.append('Folds share training images, so intervals and p look surer than they are.')
     cost = _cost(found[0], latencies)
     return f'A: {a}\nB: {b}\n\n{markdown_table(head, lines)}\n' + '\n'.join([*sentences, *cost]) + '\n'
 

@@ -1,4 +1,4 @@
-"""Copy records without the weights they are about, to keep or publish them."""
+"""Copy records and their pictures without the weights they are about, to keep or publish them."""
 
 import os
 import shutil
@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import RecordError
-from .collect import find_runs, record_paths
+from .collect import find_runs, picture_paths, record_paths
 
 
 def gather(folders: Iterable[str | os.PathLike], out: str | os.PathLike) -> tuple[list[Path], list[str]]:
-    """Copy the sound records below some folders, with their predictions; each keeps its place below its folder.
+    """Copy the sound records below some folders, with predictions and pictures; each keeps its place below its folder.
 
     Args:
         folders: Searched for records.
         out: Folder to copy to.
 
     Returns:
-        Records and predictions written, and the problems of those left out.
+        Files written, and the problems of the records left out.
 
     Raises:
         RecordError: No sound result, or two folders have a record at the same place.
@@ -38,6 +38,8 @@ def gather(folders: Iterable[str | os.PathLike], out: str | os.PathLike) -> tupl
             written[target] = path
             if path in said and Path(said[path]).name == said[path] and path.with_name(said[path]).is_file():
                 written[target.with_name(said[path])] = path.with_name(said[path])
+            if not place.is_file():
+                written.update((target.parent / 'pictures' / one.name, one) for one in picture_paths(path.parent))
     for target, path in written.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

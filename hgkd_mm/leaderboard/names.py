@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import yaml
 
+from ..latency.record import Timing
 from .collect import Gain, Row, Table
 from .record import METRICS
 
@@ -101,7 +102,25 @@ def gain_text(gain: Gain | None) -> str:
     """Write a gain with its p-value; empty when there is none."""
     if gain is None:
         return ''
-    return f'{gain.value:+.1f}' + (f' (p={gain.p:.2g})' if gain.p is not None else '')
+    if gain.p is None:
+        return f'{gain.value:+.1f}'
+    p = p_text(gain.p)
+    return f'{gain.value:+.1f} (p{p if p.startswith("<") else f"={p}"})'
+
+
+def p_text(p: float) -> str:
+    """Write a p-value; below a thousandth the digits say nothing."""
+    return '<0.001' if p < 0.001 else f'{p:.2g}'
+
+
+def timing_text(timing: Timing) -> str:
+    """Say how long one image takes, and where."""
+    return f'{timing.median_ms:.2f} ms ({place(timing)})'
+
+
+def place(timing: Timing) -> str:
+    """Name a device and the threads on it."""
+    return f'{timing.device}, {timing.threads} thread{"s" * (timing.threads > 1)}'
 
 
 def rounded(value: float | None) -> float | None:

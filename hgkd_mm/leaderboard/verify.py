@@ -116,6 +116,7 @@ def evaluate(config: Path, checkpoint: Path) -> Record:
     for part in ('dataloader', 'evaluator', 'cfg'):
         if cfg.get(f'val_{part}') is not None:
             cfg[f'test_{part}'] = cfg[f'val_{part}']
+    cfg.log_level = 'WARNING'  # checks are what is shown
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, config.name)
         cfg.dump(copy)

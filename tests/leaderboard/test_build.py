@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import modelindex
@@ -13,8 +14,11 @@ import yaml
 from modelindex.load_model_index import load as load_metafile
 
 from hgkd_mm.errors import RecordError
+from hgkd_mm.latency.record import Latency, Timing, save_latency
 from hgkd_mm.leaderboard.build import build
+from hgkd_mm.leaderboard.collect import Gain
 from hgkd_mm.leaderboard.formats.latex import escape
+from hgkd_mm.leaderboard.names import gain_text
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'leaderboard.py'
 EVIL = '<script>alert(1)</script> $x$ | y_z & \\input{q}'
@@ -40,22 +44,53 @@ def _table(text):
 def test_markdown_has_every_row_with_budget_and_gains(built):
     text = (built / 'leaderboard.md').read_text()
     measured, _, reported = text.partition('## Reported elsewhere')
-    head, _, *rows = _table(measured)
-    assert head[-3:] == ['Gain over scratch', 'Gain over SparK', 'Runs']
+    classification, _, rest = measured.partition('**Detection**: Toy 1, fold 0; ImageClassifier on ResNet-18; ')
+    detection, _, cost = rest.partition('Mean ± standard deviation')
+    start = ['Backbone starts from', 'Pretraining']
     # scratch 30, 31 against 45.04, 47.04: mean difference 15.54, t = 15.54 / 0.5, one degree of freedom
-    assert rows == [
-        ['classification', 'ResNet-18', 'H-GKD (vit-s14 layer 9)', '20 epochs, 60 % masked', '10 epochs, 128 px']
-        + ['46.0 ± 1.4 top-1 %', '+15.5 (p=0.02)', '+13.5', '2'],
-        ['classification', 'ResNet-18', 'SparK', '20 epochs', '10 epochs, 128 px', '31.5 top-1 %', '+1.5', '–', '1'],
-        ['classification', 'ResNet-18', 'from scratch', '–', '10 epochs, 128 px', '30.5 ± 0.7 top-1 %']
-        + ['–', '-1.5', '2'],
-        ['detection', 'ResNet-18', 'from scratch', '–', '10 epochs, 128 px', '12.0 box AP %, 12.0 mask AP %']
-        + ['–', '–', '1'],
+    assert _table(classification) == [
+        [*start, 'top-1 %', 'Gain over scratch', 'Gain over SparK', 'Runs'],
+        ['---'] * 6,
+        ['H-GKD (vit-s14 layer 9)', '20 epochs, 60 % masked', '46.0 ± 1.4', '+15.5 (p=0.02)', '+13.5', '2'],
+        ['SparK', '20 epochs', '31.5', '+1.5', '–', '1'],
+        ['from scratch', '–', '30.5 ± 0.7', '–', '-1.5', '2'],
     ]
-    assert 'chance 9.1 %' in measured
+    assert 'chance 9.1 %' in classification
+    assert _table(detection) == [
+        [*start, 'box AP %', 'mask AP %', 'Runs'],
+        ['---'] * 5,
+        ['from scratch', '–', '12.0', '12.0', '1'],
+    ]
+    assert _table(cost)[2:] == [['ResNet-18', '128 px', '11.00 M', '–', 'not measured']]
     assert ['classification', 'ResNet-50', 'H-GKD', 'ImageNet-1k', 'not stated in the abstract', '80.01 top-1 %'] in [
         row[:6] for row in _table(reported)
     ]
+
+
+def test_markdown_says_what_a_backbone_costs(write_record, tmp_path):
+    model = dict(name='C', backbone='ResNet-18', params=11_000_000, backbone_params=10_500_000, backbone_gmacs=0.594)
+    write_record('runs/a', model=model)
+    created = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    timings = [
+        Timing(
+            device='Pi', threads=threads, runtime='R', provider='P', median_ms=ms, p90_ms=9.0, runs=9, created=created
+        )
+        for threads, ms in ((1, 3.456), (2, 2.0))
+    ]
+    latency = Latency(
+        backbone='ResNet-18', backbone_params=10_500_000, resolution=128, weights_sha256='a' * 64, onnx_mib=1.0,
+        max_difference=0.0, timings=timings,
+    )  # fmt: skip
+    save_latency(latency, tmp_path / 'runs/a/latency.json')
+    build([tmp_path / 'runs'], tmp_path / 'out')
+    text = (tmp_path / 'out/leaderboard.md').read_text()
+    expected = '| ResNet-18 | 128 px | 10.50 M | 0.59 G | 3.46 ms (Pi, 1 thread), 2.00 ms (Pi, 2 threads) |'
+    assert expected in text.splitlines()
+
+
+@pytest.mark.parametrize(('p', 'text'), [(None, '+2.0'), (0.02, '+2.0 (p=0.02)'), (0.0004, '+2.0 (p<0.001)')])
+def test_p_has_no_more_digits_than_it_deserves(p, text):
+    assert gain_text(Gain(2.0, 3, p)) == text
 
 
 def test_csv_and_json_have_every_metric_of_every_row(built):
@@ -165,10 +200,10 @@ def test_readme_block_is_replaced_and_the_rest_kept(write_record, tmp_path):
     for _ in range(2):
         build([tmp_path / 'runs'], tmp_path / 'out', readme=readme)
     text = readme.read_text()
-    assert text.startswith('# Title\n<!-- leaderboard -->\n\n| Task |')
+    assert text.startswith('# Title\n<!-- leaderboard -->\n\n**Classification**: Toy 1, fold 0')
     assert text.endswith('\n<!-- /leaderboard -->\nend\n')
     assert 'outdated' not in text
-    assert text.count('| Task |') == 1
+    assert text.count('**Classification**') == 1
 
 
 @pytest.mark.parametrize('text', ['no markers', '<!-- leaderboard -->', '<!-- /leaderboard --><!-- leaderboard -->'])

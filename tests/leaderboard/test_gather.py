@@ -4,12 +4,15 @@ from hgkd_mm.errors import RecordError
 from hgkd_mm.leaderboard.gather import gather
 
 
-def test_sound_records_are_copied_to_the_same_places_without_weights(write_record, write_pretraining, hgkd, tmp_path):
-    (write_record('runs/a').parent / 'epoch_1.pth').write_bytes(b'weights')
+def test_records_and_pictures_are_copied_without_weights(write_record, write_pretraining, hgkd, tmp_path):
+    run = write_record('runs/a').parent
+    (run / 'pictures').mkdir()
+    for name in ('epoch_1.pth', 'pictures/masks.png', 'pictures/notes.txt'):
+        (run / name).write_bytes(name.encode())
     write_pretraining('runs/pre', hgkd)
     write_record('runs/bad', seed=1).write_text('{')
     written, problems = gather([tmp_path / 'runs'], tmp_path / 'out')
-    places = ['a/result.json', 'pre/pretraining.json']
+    places = ['a/pictures/masks.png', 'a/result.json', 'pre/pretraining.json']
     assert sorted(path.relative_to(tmp_path / 'out').as_posix() for path in written) == places
     assert sorted(p.relative_to(tmp_path / 'out').as_posix() for p in (tmp_path / 'out').rglob('*.*')) == places
     assert 'bad/result.json' in problems[0]

@@ -219,8 +219,7 @@ def test_everything_works_by_keyboard(open_page):
     assert (button.get_attribute('aria-expanded'), page.locator('.details').count()) == ('false', 0)
     page.keyboard.press('Shift+Tab')
     page.keyboard.press('Shift+Tab')
-    page.keyboard.press('Shift+Tab')
-    page.keyboard.press('Shift+Tab')  # Params, behind it GMACs, latency and runs
+    page.keyboard.press('Shift+Tab')  # Params, behind it latency and runs
     page.keyboard.press('Enter')
     _numbers(page, 8, [2.2, 2.2, 11.0, 11.0, 23.5, 23.5])
 
@@ -240,6 +239,24 @@ def test_charts_show_every_row_and_the_pareto_front(chart, costs, open_page):
     name, x, y = traces[0]
     assert name == 'Pareto front'
     assert list(zip(x, y, strict=True)) == _front(set.union(*expected.values()))
+
+
+def test_every_run_is_drawn_joined_with_those_of_its_seed(open_page):
+    page = open_page()
+    _wait(page, "document.getElementById('chart-runs').data?.length == 3")
+    traces = page.evaluate("document.getElementById('chart-runs').data.map(t => [t.name, t.y])")
+    values = {(method, student): v + 0.5 for method, own in VALUES.items() for student, v in own.items()}
+    ranked = sorted(values, key=values.get, reverse=True)
+    means = [values[row] for row in ranked]
+    assert traces == [
+        ['seed 0', [mean - 0.5 for mean in means]],
+        ['seed 1', [mean + 0.5 for mean in means]],
+        ['mean ± standard deviation', means],
+    ]
+    ticks = page.evaluate("document.getElementById('chart-runs').layout.xaxis.ticktext")
+    assert ticks == [f'{method}<br>{student}' for method, student in ranked]
+    page.select_option('#c-comparison', index=1)  # one row: nothing to compare
+    _wait(page, "document.getElementById('chart-runs').parentElement.hidden")
 
 
 def test_charts_follow_the_filters_the_device_and_the_comparison(open_page):

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..collect import SPARK, Table
+from ..collect import SCRATCH, SPARK, Found, Table
 from ..names import (
     cell,
     data_name,
-    epochs,
     gain_text,
     label,
     markdown_table,
@@ -14,44 +13,60 @@ from ..names import (
     pretraining_budget,
     protocol_facts,
     start_name,
+    timing_text,
 )
 from ..reported import Reported, state_of
 
+_SHORT = {SCRATCH: 'scratch', SPARK: SPARK}
 
-def render_markdown(tables: Sequence[Table]) -> str:
-    """Render one table of all tasks, best rows first, and a line on each task's protocol."""
-    head = ['Task', 'Student', 'Backbone starts from', 'Pretraining', 'Fine-tuning', 'Result', 'Gain over scratch']
-    against_spark = any(table.gain(row, m, SPARK) for table in tables for row in table.rows for m in table.metrics)
-    head += ['Gain over SparK'] * against_spark + ['Runs']
-    lines, notes = [], []
+
+def render_markdown(tables: Sequence[Table], found: Found) -> str:
+    """Render a table a comparison, best rows first, below what its rows share; then what the backbones cost."""
+    parts = [_table(table) for table in tables]
+    if any(len(row.runs) > 1 for table in tables for row in table.rows):
+        parts.append(
+            'Mean ± standard deviation over runs; gains are mean differences of the runs that share fold and seed, '
+            'with p of the paired two-sided t-test. From few runs p is a rough guide, and over folds whose training '
+            'images overlap it looks smaller than it is.\n'
+        )
+    return '\n'.join([*parts, _backbones(tables, found)])
+
+
+def _table(table: Table) -> str:
+    several = len({row.model.backbone for row in table.rows}) > 1
+    twins = [over for over in (SCRATCH, SPARK) if any(table.twin(row, over) for row in table.rows)]
+    head = ['Student'] * several + ['Backbone starts from', 'Pretraining']
+    head += [label(table, metric) for metric in table.metrics]
+    head += [*(f'Gain over {_SHORT[over]}' for over in twins), 'Runs']
+    lines = []
+    for row in table.rows:
+        results = [number(row, metric) if metric in row.metrics else '–' for metric in table.metrics]
+        gains = [
+            ', '.join(text for metric in table.metrics if (text := gain_text(table.gain(row, metric, over)))) or '–'
+            for over in twins
+        ]
+        start = [start_name(row), pretraining_budget(row) or '–']
+        lines.append([row.model.backbone] * several + [*start, *results, *gains, str(len(row.runs))])
+    networks = ' / '.join(sorted({f'{row.model.name} on {row.model.backbone}' for row in table.rows}))
+    facts = ', '.join(f'{term.lower()} {value}' for term, value in protocol_facts(table))
+    shared = cell(f'{data_name(table)}; {networks}; {facts}')
+    return f'**{table.task.capitalize()}**: {shared}\n\n{markdown_table(head, lines)}'
+
+
+def _backbones(tables: Sequence[Table], found: Found) -> str:
+    """Render what a forward pass costs; equal for all ways to start."""
+    lines: dict[tuple, list[str]] = {}
     for table in tables:
         for row in table.rows:
-            results = [f'{number(row, m)} {label(table, m)}' for m in table.metrics if m in row.metrics]
-            gains = [
-                ', '.join(text for m in table.metrics if (text := gain_text(gain(row, m)))) or '–'
-                for gain in (table.gain, lambda row, m, table=table: table.gain(row, m, SPARK))[: 1 + against_spark]
-            ]
-            lines.append(
-                [table.task, row.model.backbone, start_name(row), pretraining_budget(row) or '–']
-                + [f'{epochs(table.protocol.epochs)}, {table.protocol.resolution} px', ', '.join(results)]
-                + [*gains, str(len(row.runs))]
-            )
-        networks = ' / '.join(sorted({row.model.name for row in table.rows}))
-        facts = ', '.join(f'{term.lower()} {value}' for term, value in protocol_facts(table))
-        notes.append(f'- {table.task}: {cell(data_name(table))}; {cell(networks)}; {cell(facts)}')
-    several = any(len(row.runs) > 1 for table in tables for row in table.rows)
-    explained = (
-        'Mean ± standard deviation over runs; gains are mean differences of the runs that share fold and seed, with '
-        'p of the paired two-sided t-test. '
-        if several
-        else ''
-    )
-    return (
-        markdown_table(head, lines)
-        + f'\n{explained}Rows of a task share everything below:\n\n'
-        + '\n'.join(notes)
-        + '\n'
-    )
+            model, resolution = row.model, table.protocol.resolution
+            timings = ', '.join(map(timing_text, found.latency(row)))
+            params = f'{(model.backbone_params or model.params) / 1e6:.2f} M'
+            gmacs = f'{model.backbone_gmacs:.2f} G' if model.backbone_gmacs else '–'
+            lines[model.backbone, resolution, params] = [
+                model.backbone, f'{resolution} px', params, gmacs, timings or 'not measured'
+            ]  # fmt: skip
+    head = ['Backbone', 'Resolution', 'Parameters', 'Multiply-accumulates', 'Latency of one image']
+    return markdown_table(head, lines.values())
 
 
 def render_reported(reported: Sequence[Reported], tables: Sequence[Table]) -> str:

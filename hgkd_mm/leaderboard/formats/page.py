@@ -13,15 +13,15 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import RecordError
-from ..collect import SCRATCH, SPARK, Found, Gain, Row, Run, Table
-from ..names import data_name, pretraining_budget, protocol_facts, protocol_name, rounded, teacher_name
+from ..collect import SCRATCH, SPARK, Found, Gain, Row, Run, Table, picture_paths
+from ..names import data_name, place, pretraining_budget, protocol_facts, protocol_name, rounded, teacher_name
 from ..record import METRICS, PretrainingRecord, primary_metric
 from ..reported import Reported, state_of
 
@@ -71,6 +71,7 @@ def render_page(tables: Sequence[Table], found: Found, reported: Sequence[Report
     )
     return environment.get_template('page.html.j2').render(
         records=sum(len(row.runs) for table in tables for row in table.rows),
+        several=any(len(row.runs) > 1 for table in tables for row in table.rows),
         content=script_json(content),
         details=script_json(details),
         pictures=script_json(pictures.uris),
@@ -132,9 +133,9 @@ def _row(index: int, rank: int, table: Table, row: Row, found: Found) -> dict[st
         'spark': _gain(table.gain(row, metric, SPARK)),
         'params': row.model.backbone_params or row.model.params,
         'gmacs': row.model.backbone_gmacs,
-        'latency': [[f'{t.device}, {t.threads} thread{"s" * (t.threads > 1)}', t.median_ms, t.p90_ms]
-                    for t in found.latency(row)],
+        'latency': [[place(t), t.median_ms, t.p90_ms] for t in found.latency(row)],
         'runs': len(row.runs),
+        'points': [[_label(row, run), rounded(run.record.value)] for run in row.runs],
     }  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def _gain(gain: Gain | None) -> list[float | None] | None:
 
 def _details(table: Table, row: Row, found: Found, pictures: 'Pictures', out: Path) -> dict[str, Any]:
     pretrainings = _pretrainings(row, found)
-    folders = [path.parent for path, _ in pretrainings] + [run.path.parent for run in row.runs]
+    folders = [one.path.parent for one in pretrainings] + [run.path.parent for run in row.runs]
     return {
         'provenance': _provenance(row, pretrainings),
         'protocol': protocol_facts(table),
@@ -157,12 +158,24 @@ def _details(table: Table, row: Row, found: Found, pictures: 'Pictures', out: Pa
     }  # fmt: skip
 
 
-def _pretrainings(row: Row, found: Found) -> list[tuple[Path, PretrainingRecord]]:
-    backbones = [run.record.pretraining.backbone_sha256 for run in row.runs if run.record.pretraining]
-    return [found.pretrainings[sha256] for sha256 in dict.fromkeys(backbones) if sha256 in found.pretrainings]
+class _Pretrained(NamedTuple):
+    """A pretraining run of a row; ``label`` says of which of the row's runs, if there are several."""
+
+    label: str
+    path: Path
+    record: PretrainingRecord
 
 
-def _provenance(row: Row, pretrainings: list[tuple[Path, PretrainingRecord]]) -> list[tuple[str, str]]:
+def _pretrainings(row: Row, found: Found) -> list[_Pretrained]:
+    labels: dict[str, str] = {}
+    for run in row.runs:
+        sha256 = run.record.pretraining and run.record.pretraining.backbone_sha256
+        if sha256 and sha256 in found.pretrainings:
+            labels.setdefault(sha256, _label(row, run))
+    return [_Pretrained(label if len(labels) > 1 else '', *found.pretrainings[key]) for key, label in labels.items()]
+
+
+def _provenance(row: Row, pretrainings: list[_Pretrained]) -> list[tuple[str, str]]:
     pre, model = row.pretraining, row.model
     facts: list[tuple[str, Any]] = [('Network', model.name), ('Backbone', model.backbone)]
     facts += [('Parameters', f'{model.params:,}')]
@@ -179,21 +192,33 @@ def _provenance(row: Row, pretrainings: list[tuple[Path, PretrainingRecord]]) ->
         ]
     for run in row.runs:
         if run.record.pretraining and run.record.pretraining.backbone_sha256:
-            facts.append((f'Backbone sha256{_suffix(row, run)}', run.record.pretraining.backbone_sha256))
-    for _, record in pretrainings:
-        seed = f' (seed {record.pretraining.seed})' if len(pretrainings) > 1 else ''
+            facts.append((_term('Backbone sha256', _label(row, run)), run.record.pretraining.backbone_sha256))
+    for label, _, record in pretrainings:
         cost = [f'{record.cost.wall_time_s / 60:.1f} min']
-        cost += [f'{record.cost.images_per_s:g} images/s'] if record.cost.images_per_s else []
-        facts.append((f'Pretraining cost{seed}', ', '.join([*cost, f'{record.cost.device}'])))
+        cost += [f'{record.cost.images_per_s:.0f} images/s'] if record.cost.images_per_s else []
+        facts.append((_term('Pretraining cost', label), ', '.join([*cost, f'{record.cost.device}'])))
     facts.append(('Network config', model.sha256))
+    environments: dict[str, list[str]] = {}
+    for run in row.runs:
+        packages = ', '.join(f'{name} {version}' for name, version in sorted(run.record.environment.items()))
+        environments.setdefault(packages, []).append(_label(row, run))
+    for packages, labels in environments.items():
+        facts.append((_term('Environment', '; '.join(labels) if len(environments) > 1 else ''), packages))
     return [(term, str(value)) for term, value in facts if value]
 
 
-def _suffix(row: Row, run: Run) -> str:
-    if len(row.runs) == 1:
-        return ''
-    fold = run.record.dataset.fold
-    return f' ({f"fold {fold}, " if fold is not None else ""}seed {run.record.seed})'
+def _label(row: Row, run: Run) -> str:
+    """Say by fold and seed which run of a row it is, by what the row's runs do not share; empty for the only one."""
+    parts = []
+    if len({other.record.dataset.fold for other in row.runs}) > 1:
+        parts.append(f'fold {run.record.dataset.fold}')
+    if len({other.record.seed for other in row.runs}) > 1:
+        parts.append(f'seed {run.record.seed}')
+    return ', '.join(parts)
+
+
+def _term(text: str, label: str) -> str:
+    return f'{text} ({label})' if label else text
 
 
 def _run(run: Run, out: Path) -> dict[str, Any]:
@@ -201,10 +226,10 @@ def _run(run: Run, out: Path) -> dict[str, Any]:
     return {
         'Fold': record.dataset.fold,
         'Seed': record.seed,
-        'Result': rounded(record.value),
-        'Minutes': round(cost.wall_time_s / 60, 1),
-        'Images/s': cost.images_per_s,
-        'Peak MiB': cost.peak_memory_mib,
+        METRICS[record.task][primary_metric(record.task)].label: f'{record.value:.1f}',
+        'Minutes': f'{cost.wall_time_s / 60:.1f}',
+        'Images/s': cost.images_per_s and f'{cost.images_per_s:.0f}',
+        'Peak memory, MiB': cost.peak_memory_mib and f'{cost.peak_memory_mib:,.0f}',
         'Device': f'{cost.device}, {cost.threads} thread{"s" * (cost.threads > 1)}',
         'Created': f'{record.created:%Y-%m-%d %H:%M}',
         'Code': record.code.version
@@ -213,11 +238,10 @@ def _run(run: Run, out: Path) -> dict[str, Any]:
         'Config': record.config_sha256[:10],
         'Checkpoint': record.checkpoint and record.checkpoint.sha256[:10],
         'Record': Path(os.path.relpath(run.path, out)).as_posix(),
-        'Environment': ', '.join(f'{name} {version}' for name, version in sorted(record.environment.items())),
     }
 
 
-def _curves(table: Table, row: Row, pretrainings: list[tuple[Path, PretrainingRecord]]) -> list[dict[str, Any]]:
+def _curves(table: Table, row: Row, pretrainings: list[_Pretrained]) -> list[dict[str, Any]]:
     """Collect the charts of a row: lines with x in epochs."""
     metric = primary_metric(table.task)
     charts = [
@@ -228,14 +252,13 @@ def _curves(table: Table, row: Row, pretrainings: list[tuple[Path, PretrainingRe
             _line(_label(row, run), ((p.epoch, p.loss) for p in run.record.curve if p.loss is not None))
             for run in row.runs
         ]),
-        ('Pretraining loss', 'loss', [
-            _line(f'seed {record.pretraining.seed}', record.curves.get('loss', ())) for _, record in pretrainings
-        ]),
-        ('Frozen backbone during pretraining', 'top-1 %', [
-            _line(name, record.curves.get(key, ()))
-            for _, record in pretrainings
-            for name, key in (('kNN', 'knn_top1'), ('linear', 'linear_top1'))
-        ]),
+        ('Pretraining loss', 'loss', _kinds(pretrainings, {'': 'loss'})),
+        ("Explained variance of the teacher's tokens", 'share', _kinds(
+            pretrainings, {'visible': 'explained_variance_visible', 'masked': 'explained_variance_masked'}
+        )),
+        ('Frozen backbone during pretraining', 'top-1 %', _kinds(
+            pretrainings, {'kNN': 'knn_top1', 'linear': 'linear_top1'}
+        )),
     ]  # fmt: skip
     return [
         {'title': title, 'y': y, 'lines': drawn}
@@ -244,8 +267,13 @@ def _curves(table: Table, row: Row, pretrainings: list[tuple[Path, PretrainingRe
     ]
 
 
-def _label(row: Row, run: Run) -> str:
-    return _suffix(row, run).strip(' ()') or f'seed {run.record.seed}'
+def _kinds(pretrainings: list[_Pretrained], curves: dict[str, str]) -> list[dict[str, Any]]:
+    """Draw curves of some kinds by name: a run has one colour, a kind one dash."""
+    return [
+        _line(f'{kind} {label}'.strip(), one.curves.get(key, ())) | {'colour': colour, 'dash': dash}
+        for dash, (kind, key) in zip(('solid', 'dot'), curves.items(), strict=False)
+        for colour, (label, _, one) in enumerate(pretrainings)
+    ]
 
 
 def _line(name: str, points: Iterable[tuple[float, float | None]]) -> dict[str, Any]:
@@ -254,7 +282,7 @@ def _line(name: str, points: Iterable[tuple[float, float | None]]) -> dict[str, 
 
 
 class Pictures:
-    """Pictures of the page, each once: the PNG, JPEG and WebP files in ``pictures/`` beside a record."""
+    """Pictures of the page, each once."""
 
     def __init__(self) -> None:
         self.uris: list[dict[str, str]] = []
@@ -264,15 +292,9 @@ class Pictures:
     def add(self, folders: Iterable[Path]) -> list[int]:
         """Return the numbers of the pictures beside the records in these folders."""
         numbers = []
-        for folder in dict.fromkeys(folder / 'pictures' for folder in folders):
+        for folder in dict.fromkeys(folders):
             if folder not in self._known:
-                files = sorted(folder.iterdir()) if folder.is_dir() else []
-                self._known[folder] = [
-                    number
-                    for path in files
-                    if path.suffix.lower() in ('.png', '.jpg', '.jpeg', '.webp')
-                    for number in self._load(path)
-                ]
+                self._known[folder] = [number for path in picture_paths(folder) for number in self._load(path)]
             numbers += self._known[folder]
         return numbers
 

@@ -6,6 +6,7 @@ const lazy = {};
 const lazily = id => (lazy[id] ??= read(id));
 const byId = id => document.getElementById(id);
 // Okabe-Ito: told apart by colour-blind readers too. Scratch is always grey.
+const GREY = '#7b8494';
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 const SYMBOLS = ['circle', 'square', 'diamond', 'triangle-up', 'cross', 'star', 'pentagon', 'hexagon'];
 const SCRATCH = 'from scratch';
@@ -24,7 +25,7 @@ function node(tag, options = {}, ...children) {
   return element;
 }
 const fixed = (value, digits = 1) => (value === null || value === undefined ? '' : value.toFixed(digits));
-const spread = (value, std) => fixed(value) + (std === null ? '' : ` ± ${fixed(std)}`);
+const spread = (value, std) => fixed(value) + (std === null ? '' : ` ±\u00a0${fixed(std)}`);
 const plain = text => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 const unique = values => [...new Set(values)];
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -34,7 +35,7 @@ function gain(entry) {
   const [value, p, pairs] = entry;
   const sign = value > 0 ? '+' : '';
   return node('span', { className: value > 0 ? 'up' : value < 0 ? 'down' : '' }, sign + fixed(value),
-    node('small', { className: 'p', textContent: p === null ? (pairs > 1 ? `n = ${pairs}` : '') : `p = ${p.toPrecision(2)}, n = ${pairs}` }));
+    node('small', { className: 'p', textContent: p === null ? (pairs > 1 ? `n = ${pairs}` : '') : `p ${p < 0.001 ? '< 0.001' : `= ${p.toPrecision(2)}`}, n = ${pairs}` }));
 }
 
 // -- the table -----------------------------------------------------------------------------------
@@ -76,19 +77,21 @@ const table = $('#table').DataTable({
     column('#', row => row.rank, row => String(row.rank), 'num rank'),
     column('Student', row => row.student, cells.student, 'student'),
     column('Backbone starts from', row => `${row.method} ${row.teacher}`, cells.start, 'start'),
-    column('Result', number(row => row.value), cells.value, 'num'),
-    column('Over scratch', number(row => row.scratch?.[0]), row => gain(row.scratch), 'num'),
+    column('Result', number(row => row.value), cells.value, 'num result'),
+    column('Over scratch', number(row => row.scratch?.[0]), row => gain(row.scratch), 'num gain'),
     column('Over SparK', number(row => row.spark?.[0]), row => gain(row.spark), 'num opt'),
-    column('Params, M', row => row.params, row => fixed(row.params / 1e6, 2), 'num opt'),
-    column('GMACs', number(row => row.gmacs), row => fixed(row.gmacs, 2) || '–', 'num opt'),
+    column('Params, M', row => row.params, row => node('div', {}, fixed(row.params / 1e6, 2),
+      node('small', { textContent: row.gmacs === null ? '' : `${fixed(row.gmacs, 2)} GMACs` })), 'num opt'),
     column('Latency, ms', number(row => row.latency[0]?.[1]), row => node('div', {},
-      ...(row.latency.length ? row.latency.map(([device, median]) => node('div', { title: device }, fixed(median, 2))) : ['–'])), 'num opt'),
+      ...(row.latency.length ? row.latency.map(([device, median]) => node('div', { title: device }, fixed(median, 2),
+        row.latency.length > 1 ? node('small', { textContent: device }) : null)) : ['–'])), 'num opt latency'),
     column('Runs', row => row.runs, row => String(row.runs), 'num opt'),
   ],
 });
 
 const phone = matchMedia('(max-width: 720px)');
-const fit = () => table.columns('.opt, .rank').visible(!phone.matches).draw(false);
+const narrow = `.opt, .rank${new Set(rows.map(row => row.student)).size > 1 ? '' : ', .student'}`;
+const fit = () => table.columns(narrow).visible(!phone.matches).draw(false);
 phone.addEventListener('change', fit);
 fit();
 
@@ -123,7 +126,7 @@ function details(row) {
   const pictures = found.pictures.map(number => lazily('pictures')[number]);
   const curves = found.curves.map(chart => node('figure', {}, node('h3', { textContent: chart.title }), node('div', { className: 'curve' })));
   const element = node('div', { className: 'details' },
-    node('div', { className: 'columns' },
+    node('div', { className: 'facts' },
       block('Provenance', list(found.provenance)),
       block('Protocol', list(found.protocol)),
       block('Metrics', list(found.metrics.map(([label, value, std]) => [label, spread(value, std)]))),
@@ -133,8 +136,8 @@ function details(row) {
     ...(pictures.length ? [node('div', { className: 'columns' }, ...pictures.map(({ uri, caption }) =>
       node('figure', {}, node('img', { src: uri, alt: caption }), node('figcaption', { textContent: caption }))))] : []));
   found.curves.forEach((chart, index) => draw(curves[index].lastChild, chart.lines.map((line, i) => ({
-    x: line.x, y: line.y, name: plain(line.name), mode: line.x.length < 40 ? 'lines+markers' : 'lines', line: { color: COLOURS[i % COLOURS.length], width: 2 },
-  })), { xaxis: { title: { text: 'epoch' } }, yaxis: { title: { text: plain(chart.y) } }, showlegend: chart.lines.length > 1, margin: { l: 50, r: 10, t: 8, b: 40 } }));
+    x: line.x, y: line.y, name: plain(line.name), mode: line.x.length < 40 ? 'lines+markers' : 'lines', line: { color: COLOURS[(line.colour ?? i) % COLOURS.length], dash: line.dash ?? 'solid', width: 2 },
+  })), { xaxis: { title: { text: 'epoch' } }, yaxis: { title: { text: plain(chart.y) } }, showlegend: chart.lines.length > 1, legend: { orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom', font: { size: 11 } }, margin: { l: 50, r: 10, t: 8, b: 40 } }));
   return element;
 }
 function toggle(element, show) {
@@ -173,7 +176,7 @@ async function draw(element, traces, layout) {
   await Plotly.react(element, traces, {
     paper_bgcolor: 'transparent', plot_bgcolor: 'transparent', font: { color: ink, size: 12 }, hovermode: 'closest', modebar: { bgcolor: 'transparent', color: colour('--soft') },
     legend: { orientation: 'h', y: -0.25 }, ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
-  }, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d'] });
+  }, { responsive: true, displaylogo: false, displayModeBar: phone.matches ? false : 'hover', modeBarButtonsToRemove: ['select2d', 'lasso2d'] });
 }
 function paretoFront(points) {
   let best = -Infinity;
@@ -191,29 +194,57 @@ function scatter(id, points, xTitle, yTitle, hint) {
       error_y: { type: 'data', array: own.map(p => p.row.std ?? 0), visible: own.some(p => p.row.std), thickness: 1, width: 3 },
       text: own.map(({ row }) => plain([row.student, row.method, row.teacher, row.budget].filter(Boolean).join(', '))),
       hovertemplate: `%{text}<br>%{y:.1f} ${plain(yTitle)}<br>%{x:.2f} ${plain(xTitle)}<extra></extra>`,
-      marker: { size: 11, color: method === SCRATCH ? '#7b8494' : COLOURS[methods.indexOf(method) % COLOURS.length], symbol: own.map(({ row }) => SYMBOLS[students.indexOf(row.student) % SYMBOLS.length]) },
+      marker: { size: 11, color: method === SCRATCH ? GREY : COLOURS[methods.indexOf(method) % COLOURS.length], symbol: own.map(({ row }) => SYMBOLS[students.indexOf(row.student) % SYMBOLS.length]) },
     };
   });
   if (front.length > 1) traces.unshift({ x: front.map(p => p.x), y: front.map(p => p.y), mode: 'lines', name: 'Pareto front', line: { dash: 'dash', color: colour('--soft'), width: 1.5 }, hoverinfo: 'skip' });
   const values = points.map(p => p.x);
   const wide = points.length > 1 && Math.max(...values) > 10 * Math.min(...values);
   const annotations = points.length ? [] : [{ text: hint, showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y: 0.5 }];
-  draw(element, traces, { xaxis: { title: { text: plain(xTitle) }, type: wide ? 'log' : 'linear' }, yaxis: { title: { text: plain(yTitle) } }, margin: { l: 55, r: 15, t: 10, b: 50 }, annotations })
-    .then(() => {
-      element.removeAllListeners?.('plotly_click');
-      element.on('plotly_click', ({ points: [point] }) => point.customdata !== undefined && reveal(point.customdata));
-    });
+  const visible = points.length > 0;
+  draw(element, traces, { xaxis: { title: { text: plain(xTitle) }, type: wide ? 'log' : 'linear', visible }, yaxis: { title: { text: plain(yTitle) }, visible }, margin: { l: 55, r: 15, t: 10, b: 50 }, annotations })
+    .then(() => onClick(element));
+}
+const onClick = element => {
+  element.removeAllListeners?.('plotly_click');
+  element.on('plotly_click', ({ points: [point] }) => point.customdata !== undefined && reveal(point.customdata));
+};
+// Every run of every row, those of the same fold and seed joined: what is compared in pairs.
+function pairs(shown, yTitle) {
+  const element = byId('chart-runs'), best = shown.toSorted((a, b) => b.value - a.value);
+  element.parentElement.hidden = best.length < 2 || best.length > 16;
+  if (element.parentElement.hidden) return;
+  // As much of a row's name as tells the rows apart.
+  let names = best.map(row => plain(row.method));
+  for (const key of ['student', 'teacher', 'budget']) if (new Set(names).size < best.length) names = names.map((name, i) => `${name}<br>${plain(best[i][key])}`);
+  if (phone.matches) names = names.map(name => name.replaceAll(' ', '<br>'));
+  const labels = unique(best.flatMap(row => row.points.map(([label]) => label))).filter(Boolean).sort();
+  const traces = labels.map((label, index) => ({
+    x: best.map((_, x) => x), y: best.map(row => row.points.find(([own]) => own === label)?.[1] ?? null), name: plain(label), connectgaps: true, mode: 'lines+markers',
+    line: { width: 1, color: GREY }, marker: { size: 6, symbol: `${SYMBOLS[index % SYMBOLS.length]}-open` }, hovertemplate: `${plain(label)}: %{y:.1f} ${plain(yTitle)}<extra></extra>`,
+  }));
+  traces.push({
+    x: best.map((_, x) => x), y: best.map(row => row.value), customdata: best.map(row => row.index), mode: 'markers', name: 'mean ± standard deviation',
+    error_y: { type: 'data', array: best.map(row => row.std ?? 0), visible: best.some(row => row.std), thickness: 1.5, width: 5 },
+    marker: { size: 12, color: COLOURS[0] }, hovertemplate: `%{y:.1f} ${plain(yTitle)}<extra></extra>`,
+  });
+  draw(element, traces, {
+    xaxis: { tickvals: best.map((_, x) => x), ticktext: names, range: [-0.5, best.length - 0.5], showgrid: false, zeroline: false }, yaxis: { title: { text: plain(yTitle) } },
+    legend: { orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom' }, margin: { l: 55, r: 15, t: 10, b: 40 },
+  }).then(() => onClick(element));
 }
 function charts() {
   const comparison = Number(byId('c-comparison').value), device = byId('c-device').value;
   const shown = table.rows({ search: 'applied' }).data().toArray().filter(row => row.comparison === comparison);
   const metric = comparisons[comparison].metric;
+  pairs(shown, metric);
   const timed = shown.flatMap(row => row.latency.filter(([name]) => name === device).map(([, median]) => ({ x: median, y: row.value, row })));
-  scatter('chart-latency', timed, 'latency, ms', metric, 'No latency measured: tools/latency.py');
+  if (devices.length) scatter('chart-latency', timed, 'latency, ms', metric, 'No latency measured: tools/latency.py');
   scatter('chart-params', shown.map(row => ({ x: row.params / 1e6, y: row.value, row })), 'backbone parameters, M', metric, 'No row fits the filters');
 }
 const devices = unique(rows.flatMap(row => row.latency.map(([device]) => device))).sort();
-byId('c-device').append(...(devices.length ? devices : ['none measured']).map(name => new Option(name, name)));
+byId('c-device').append(...devices.map(name => new Option(name, name)));
+byId('chart-latency').parentElement.hidden = byId('c-device').parentElement.hidden = !devices.length;
 comparisons.forEach((c, index) => byId('c-comparison').append(new Option(`${c.task} · ${c.data} · ${c.protocol}`, index)));
 const counts = comparisons.map((_, index) => rows.filter(row => row.comparison === index).length);
 byId('c-comparison').value = counts.indexOf(Math.max(...counts));
