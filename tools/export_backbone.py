@@ -3,6 +3,7 @@
 import argparse
 
 from hgkd_mm.transfer.formats import Backbone, write_huggingface, write_library, write_mmlab, write_onnx
+from hgkd_mm.transfer.supervised import write_supervised
 from hgkd_mm.utils import cli_errors
 
 
@@ -20,7 +21,19 @@ def main() -> None:
         help='layout of the file, which is run against the original (default: %(default)s)',
     )
     parser.add_argument('--image-size', type=int, default=224, help='onnx: side of the images (default: %(default)s)')
+    parser.add_argument(
+        '--supervised',
+        metavar='STUDENT',
+        help="the file is a classifier's of mmpretrain, torchvision or timm over this student, a name in "
+        'configs/_base_/students',
+    )
     args = parser.parse_args()
+    if args.supervised:
+        if args.format != 'mmlab':
+            parser.error('--supervised writes the format mmlab; export that file to others')
+        source = write_supervised(args.checkpoint, args.supervised, args.out)['source']
+        print(f'{args.out}: supervised {args.supervised}, from {source["file"]} in the layout of {source["layout"]}')
+        return
     if args.format == 'mmlab':
         meta = write_mmlab(args.checkpoint, args.out)
         run = f'computes what {args.checkpoint} computes' if meta['backbone'] else 'not run: its network is not known'

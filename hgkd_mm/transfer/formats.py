@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..compat import onnx_export_options
 from ..errors import ConfigError, WeightsError
+from ..models.knn_head import pooled
 from ..utils import atomic_write, sha256_file
 from .align import align_by_execution
 from .checkpoint import load_checkpoint_file, state_dict_of
@@ -30,6 +31,8 @@ for _depth in (18, 34, 50, 101, 152):
     LIBRARY_NAMES['ResNet', _depth] = (f'resnet{_depth}', f'resnet{_depth}')
 for _arch in ('tiny', 'small', 'base', 'large'):
     LIBRARY_NAMES['ConvNeXt', _arch] = (f'convnext_{_arch}', f'convnext_{_arch}')
+#: Arguments of a backbone that a classifier reads, where they are not those of the other tasks.
+CLASSIFIER_ARGUMENTS: dict[str, dict[str, Any]] = {'ConvNeXt': {'out_indices': (3,), 'gap_before_final_norm': True}}
 #: Largest difference of a written file's output from the original's, relative to the largest value.
 TOLERANCE = 1e-4
 
@@ -74,19 +77,19 @@ class Backbone:
 
     def build_pooled(self) -> nn.Module:
         """Build it to give the pooled features ``(B, C)`` of its last stage, as a classifier reads them."""
-        if self.kind == 'ConvNeXt':
-            return _Pooled(self.build(out_indices=(3,), gap_before_final_norm=True))
-        return _Pooled(self.build())
+        return Pooled(self.build(**CLASSIFIER_ARGUMENTS.get(self.kind, {})))
 
 
-class _Pooled(nn.Module):
+class Pooled(nn.Module):
+    """A network that gives the pooled features ``(B, C)`` of its last stage."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.network(images)[-1]
-        return features.mean((2, 3)) if features.ndim == 4 else features
+        """Map images ``(B, 3, H, W)``."""
+        return pooled(self.network(images))
 
 
 def write_mmlab(checkpoint: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:
@@ -103,8 +106,44 @@ def write_mmlab(checkpoint: str | os.PathLike, out: str | os.PathLike) -> dict[s
     with atomic_write(out) as temporary:
         meta = export_backbone(checkpoint, temporary)
         if meta['backbone']:
-            _compare(Backbone(checkpoint).build(), Backbone(temporary).build(), _images(), str(out))
+            compare(Backbone(checkpoint).build(), Backbone(temporary).build(), sample_images(), str(out))
     return meta
+
+
+def build_in_library(config: Mapping[str, Any], library: str, source: str) -> tuple[str, nn.Module]:
+    """Build the network of a mmpretrain config by torchvision's or timm's code, random, without a classifier.
+
+    Args:
+        config: Of a backbone.
+        library: ``'torchvision'`` or ``'timm'``; it must be installed.
+        source: Name of the backbone's file for messages.
+
+    Returns:
+        Its name there, and the network from images ``(B, 3, H, W)`` to pooled features ``(B, C)``.
+
+    Raises:
+        ConfigError: Unknown or not installed library.
+        WeightsError: The library has no such network.
+    """
+    if library not in ('torchvision', 'timm'):
+        raise ConfigError(f'library={library!r}, expected torchvision or timm')
+    try:
+        module = importlib.import_module(library)
+    except ImportError:
+        raise ConfigError(f'{library} is not installed: pip install {library}') from None
+    kind = str(config.get('type')).rpartition('.')[2]
+    variant = config.get('depth', config.get('arch'))
+    names = LIBRARY_NAMES.get((kind, variant)) if isinstance(variant, str | int | None) else None
+    if names is None:
+        raise WeightsError(f'{source}: {library} has no {kind} like {config}')
+    if library == 'timm':
+        return names[1], module.create_model(names[1], num_classes=0)
+    network = module.models.get_model(names[0])
+    if kind == 'ResNet':
+        network.fc = nn.Identity()
+    else:
+        network.classifier[-1] = nn.Identity()
+    return names[0], network
 
 
 def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> str:
@@ -122,33 +161,13 @@ def write_library(backbone: Backbone, out: str | os.PathLike, library: str) -> s
         ConfigError: Unknown or not installed library.
         WeightsError: The library has no such network, or its network computes something else.
     """
-    if library not in ('torchvision', 'timm'):
-        raise ConfigError(f'library={library!r}, expected torchvision or timm')
-    try:
-        module = importlib.import_module(library)
-    except ImportError:
-        raise ConfigError(f'{library} is not installed: pip install {library}') from None
-    config = backbone.config or {}
-    variant = config.get('depth', config.get('arch'))
-    names = LIBRARY_NAMES.get((backbone.kind, variant)) if isinstance(variant, str | int | None) else None
-    if names is None:
-        raise WeightsError(f'{backbone.path}: {library} has no {backbone.kind} like {config}')
-    if library == 'torchvision':
-        name = names[0]
-        network = module.models.get_model(name)
-        if backbone.kind == 'ResNet':
-            network.fc = nn.Identity()
-        else:
-            network.classifier[-1] = nn.Identity()
-    else:
-        name = names[1]
-        network = module.create_model(name, num_classes=0)
+    name, network = build_in_library(backbone.config or {}, library, str(backbone.path))
     original = backbone.build_pooled()
-    images = _images()
+    images = sample_images()
     weights = align_by_execution(original, network, images)
     network.load_state_dict(weights, strict=False)
     network.eval()
-    _compare(original, network, images, f"{library}'s {name}")
+    compare(original, network, images, f"{library}'s {name}")
     with atomic_write(out) as temporary:
         torch.save(weights, temporary)
     return name
@@ -170,7 +189,7 @@ def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224
     """
     import onnxruntime
 
-    network, images = backbone.build(), _images(image_size)
+    network, images = backbone.build(), sample_images(image_size)
     with torch.no_grad():
         names = [f'stage{index}' for index in range(1, len(network(images)) + 1)]
     with atomic_write(out) as temporary:
@@ -188,7 +207,7 @@ def write_onnx(backbone: Backbone, out: str | os.PathLike, image_size: int = 224
         def run(batch: Tensor) -> list[Tensor]:
             return [torch.from_numpy(out) for out in session.run(None, {'images': batch.numpy().astype(np.float32)})]
 
-        return _compare(network, run, torch.cat([images, images.flip(0)])[:3], 'ONNX Runtime')
+        return compare(network, run, torch.cat([images, images.flip(0)])[:3], 'ONNX Runtime')
 
 
 def write_huggingface(backbone: Backbone, out: str | os.PathLike) -> None:
@@ -207,7 +226,7 @@ def write_huggingface(backbone: Backbone, out: str | os.PathLike) -> None:
         save_file(dict(backbone.weights), temporary, metadata={'format': 'pt'})
         again = backbone.build()
         load_strictly(again, load_file(temporary), str(folder / files[0]))
-        _compare(backbone.build(), again, _images(), 'model.safetensors')
+        compare(backbone.build(), again, sample_images(), 'model.safetensors')
     with atomic_write(folder / files[1]) as temporary:
         temporary.write_text(json.dumps(backbone.meta, indent=2) + '\n', encoding='utf-8')
     with atomic_write(folder / files[2]) as temporary:
@@ -254,13 +273,27 @@ here.
 """
 
 
-def _images(size: int = 64) -> Tensor:
+def sample_images(size: int = 64) -> Tensor:
+    """Give two images ``(2, 3, size, size)`` of noise, always the same, to run networks on."""
     return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 4 - 2
 
 
 @torch.no_grad()
-def _compare(original: Callable, written: Callable, images: Tensor, name: str) -> float:
-    """Return the relative difference of both outputs; raise when it is too large."""
+def compare(original: Callable, written: Callable, images: Tensor, name: str) -> float:
+    """Run two networks.
+
+    Args:
+        original: From images to a tensor or a tuple of tensors.
+        written: The same by the code and the weights that were written.
+        images: ``(B, 3, H, W)``.
+        name: Of the second, for messages.
+
+    Returns:
+        Largest difference of the outputs, relative to the largest value.
+
+    Raises:
+        WeightsError: It is above :data:`TOLERANCE`.
+    """
     pairs = zip(_tuple(original(images)), _tuple(written(images)), strict=True)
     error = max(((a - b).abs().max() / a.abs().max().clamp(min=1e-12)).item() for a, b in pairs)
     if not error < TOLERANCE:
