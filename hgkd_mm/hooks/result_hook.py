@@ -244,7 +244,7 @@ class ResultHook(Hook):
         # A checkpoint that no ResultHook watched over: saying "from scratch" would be a guess.
         provenance = {**_hashes(runner.cfg), **(self.provenance or {'pretraining': {'method': 'unknown'}})}
         manifest = _read_manifest(runner.cfg)
-        dataset = {**self.dataset, **_dataset_facts(manifest)}  # the data itself knows best
+        dataset = {**self.dataset, **dataset_facts(runner.cfg)}  # the data itself knows best
         protocol = {**_protocol_facts(runner.cfg), 'sha256': provenance['protocol_sha256'], **self.protocol}
         if provenance.get('epochs') and not runner.iter:
             protocol['epochs'] = provenance['epochs']  # of the tested checkpoint, not of the plan
@@ -436,18 +436,43 @@ def _read_manifest(cfg: Config) -> dict[str, Any]:
     return {}
 
 
-def _dataset_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    if not manifest:
-        return {}
+def _train_list(cfg: Config) -> Path | None:
+    """Find the text file that lists the training images, one a line, where the data set reads such a file."""
+    dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset') or {})
+    path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    return path if path.suffix == '.txt' and path.is_file() else None
+
+
+def dataset_facts(cfg: Config) -> dict[str, Any]:
+    """Read what the ``manifest.json`` of the evaluated data says of it.
+
+    A list of training images, such as 1 % of the labels, says itself how many it has.
+
+    Args:
+        cfg: With ``data_root`` in its loaders.
+
+    Returns:
+        Those fields of :class:`~hgkd_mm.leaderboard.record.Dataset` that are known.
+
+    Raises:
+        RecordError: The manifest is none.
+    """
+    manifest, train_list = _read_manifest(cfg), _train_list(cfg)
     splits = manifest.get('splits') or {}
-    # The unlabelled scenes are left out: fine-tuning does not see them.
+    # The unlabelled images are left out: fine-tuning does not see them.
     used = {name: splits[name] for name in ('train', 'val') if name in splits}
+    # Data sets made before all manifests had the same key count `scenes`.
+    counts = {name: split.get('images', split.get('scenes')) for name, split in used.items()}
+    contents = {name: split.get('sha256') for name, split in used.items()}
+    if train_list is not None:
+        counts['train'] = sum(bool(line.strip()) for line in train_list.read_text(encoding='utf-8').splitlines())
+        contents['train_list'] = sha256_file(train_list)
     found = {
         'version': str(manifest['version']) if 'version' in manifest else None,
         'fold': manifest.get('fold'),
-        'sha256': sha256_json({name: split.get('sha256') for name, split in used.items()}),
-        'num_train': used.get('train', {}).get('scenes'),
-        'num_val': used.get('val', {}).get('scenes'),
+        'sha256': sha256_json(contents) if used else None,
+        'num_train': counts.get('train'),
+        'num_val': counts.get('val'),
     }
     return {key: value for key, value in found.items() if value is not None}
 

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 
 from hgkd_mm.errors import ConfigError, RecordError
 from hgkd_mm.evidence.predictions import read_predictions
-from hgkd_mm.hooks.result_hook import ResultHook, read_pretraining
+from hgkd_mm.hooks.result_hook import ResultHook, dataset_facts, read_pretraining
 from hgkd_mm.leaderboard.record import load_record
 
 HOOK = dict(
@@ -259,16 +259,16 @@ def test_foreign_checkpoint_is_not_called_from_scratch(tmp_path):
     assert _test(tmp_path / 'test', tmp_path / 'foreign.pth', 5.0).pretraining.method == 'unknown'
 
 
-def test_manifest_of_the_data_fills_the_dataset_and_the_chance_level(tmp_path):
+def _manifest(folder, **splits):
+    folder.mkdir(parents=True)
+    manifest = dict(version=1, fold=3, splits=splits, classes=list('abcd'))
+    (folder / 'manifest.json').write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize('key', ['images', 'scenes'])  # the second: of data sets made by earlier versions
+def test_manifest_of_the_data_fills_the_dataset_and_the_chance_level(tmp_path, key):
     fold = tmp_path / 'fold0'
-    (fold / 'classification').mkdir(parents=True)
-    manifest = dict(
-        version=1,
-        fold=3,
-        splits=dict(train=dict(scenes=20, sha256='a'), val=dict(scenes=8, sha256='b')),
-        classes=list('abcd'),
-    )
-    (fold / 'manifest.json').write_text(json.dumps(manifest))
+    _manifest(fold, train={key: 20, 'sha256': 'a'}, val={key: 8, 'sha256': 'b'})
     data = dict(dataset=dict(type='Repeat', dataset=dict(data_root=str(fold / 'classification'))))
     _run(tmp_path, 2, [10.0, 20.0], cfg=dict(val_dataloader=data))
     record = load_record(tmp_path / 'result.json')
@@ -276,6 +276,23 @@ def test_manifest_of_the_data_fills_the_dataset_and_the_chance_level(tmp_path):
     assert (record.dataset.num_train, record.dataset.num_val) == (20, 8)
     assert record.budget.finetuning_images == 40
     assert record.chance == 25
+
+
+def test_list_of_training_images_says_how_many_there_are(tmp_path):
+    root = tmp_path / 'imagenet'
+    _manifest(root, train=dict(images=20, sha256='a'), val=dict(images=8, sha256='b'))
+
+    def facts(**options):
+        loaders = {f'{split}_dataloader': dict(dataset=dict(data_root=str(root))) for split in ('train', 'val')}
+        loaders['train_dataloader']['dataset'] |= options
+        return dataset_facts(Config(loaders))
+
+    (root / 'one.txt').write_text('n01440764/a.JPEG 0\nn01443537/b.JPEG 1\n')
+    (root / 'other.txt').write_text('n01440764/c.JPEG 0\nn01443537/b.JPEG 1\n')
+    whole, one, other = facts(), facts(ann_file='one.txt'), facts(ann_file='other.txt')
+    assert (whole['num_train'], one['num_train'], one['num_val']) == (20, 2, 8)
+    assert len({found['sha256'] for found in (whole, one, other)}) == 3
+    assert facts(ann_file='instances_train.json') == whole
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from .material import Material, debian_material, folder_material
 from .sampler import SPLITS, Sampler
 from .sources import cache_dir
 
-SCHEMA = 1
+SCHEMA = 2  # of the manifest
 VERSION = '1.0'  # of the generator: raised when its scenes change
 MAX_COUNT = 1_000_000  # six digits in file names
 
@@ -235,7 +235,7 @@ def _write(
     facts = {}
     for split, outcomes in results.items():
         digest = hashlib.sha256(''.join(digest for _, digest in outcomes).encode())
-        facts[split] = {'scenes': len(outcomes), 'sha256': digest.hexdigest()}
+        facts[split] = {'images': len(outcomes), 'sha256': digest.hexdigest()}
         if split == 'unlabeled':
             continue
         sampler = samplers[split]

@@ -8,6 +8,7 @@ from pathlib import Path
 from hgkd_mm.errors import DataError
 
 from .catalogue import Picture, load_catalogue
+from .prepare import SCHEMA
 
 
 def summary_table(folder: str | Path, pictures: Sequence[Picture] | None = None) -> str:
@@ -41,8 +42,8 @@ def summary_table(folder: str | Path, pictures: Sequence[Picture] | None = None)
     totals = ('**all**', *(sum(column) for column in list(zip(*rows, strict=True))[1:]))
     return '\n'.join(
         [
-            f'Fold {manifest["fold"]}, {manifest["size"]} px. Pictures: {train["scenes"]} train, {val["scenes"]} val, '
-            f'{splits["unlabeled"]["scenes"]} unlabelled. Backgrounds: {train["backgrounds"] + val["backgrounds"]}, '
+            f'Fold {manifest["fold"]}, {manifest["size"]} px. Pictures: {train["images"]} train, {val["images"]} val, '
+            f'{splits["unlabeled"]["images"]} unlabelled. Backgrounds: {train["backgrounds"] + val["backgrounds"]}, '
             f'of which {train["backgrounds"]} / {val["backgrounds"]}.',
             '',
             '| class | cut-outs | identities | identities, train / val | pictures | objects |',
@@ -60,4 +61,9 @@ def _manifest(folder: Path) -> dict:
         raise DataError(f'{path}: no manifest of a CutoutScenes data set ({error})') from None
     if not isinstance(manifest, dict) or manifest.get('name') != 'CutoutScenes':
         raise DataError(f'{path}: not the manifest of a CutoutScenes data set')
+    if manifest.get('schema') != SCHEMA:
+        raise DataError(
+            f'{path}: a manifest of schema {manifest.get("schema")}, expected {SCHEMA}: make the data set anew with '
+            'tools/prepare_data.py cutoutscenes --force'
+        )
     return manifest

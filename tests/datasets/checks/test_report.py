@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
+from hgkd_mm.datasets.checks import check_ade20k, check_coco, check_imagenet
 from hgkd_mm.datasets.checks.report import write_manifest
 from hgkd_mm.errors import DataError
+from hgkd_mm.hooks.result_hook import dataset_facts
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'prepare_data.py'
 
@@ -17,6 +20,21 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(DataError, match='file/manifest.json: cannot be written'):
         write_manifest(tmp_path / 'file' / 'manifest.json', {})
+
+
+@pytest.mark.parametrize(
+    ('data', 'check', 'own', 'counts'),
+    [
+        ('folders', check_imagenet, True, (8, 2)),
+        ('coco', check_coco, True, (2, 2)),
+        ('ade', check_ade20k, 3, (2, 2)),
+    ],
+)
+def test_results_know_the_number_of_images_from_every_manifest(request, data, check, own, counts):
+    root = request.getfixturevalue(data)
+    write_manifest(root / 'manifest.json', check(root, own=own))
+    facts = dataset_facts(Config(dict(val_dataloader=dict(dataset=dict(data_root=str(root))))))
+    assert (facts['num_train'], facts['num_val']) == counts
 
 
 @pytest.mark.slow

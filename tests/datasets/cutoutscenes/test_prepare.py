@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
 from hgkd_mm.datasets.cutoutscenes import prepare, prepare_cutoutscenes
 from hgkd_mm.errors import ConfigError, DataError
+from hgkd_mm.hooks.result_hook import dataset_facts
 
 SMALL = dict(size=64, train=18, val=9, unlabeled=5, workers=1)
 
@@ -34,6 +36,12 @@ def test_content_is_the_same_on_every_machine(made):
 
 
 HASHES = {'train': '86c0a6f9d876d85d', 'val': '20bde127aada7f78', 'unlabeled': '17675eec219966c4'}
+
+
+def test_results_know_the_number_of_images(made):
+    dataset = dict(data_root=str(made / 'classification'))
+    facts = dataset_facts(Config(dict(val_dataloader=dict(dataset=dataset))))
+    assert (facts['version'], facts['fold'], facts['num_train'], facts['num_val']) == (prepare.VERSION, 0, 18, 9)
 
 
 def test_number_of_processes_does_not_change_the_content(made, source, tmp_path):

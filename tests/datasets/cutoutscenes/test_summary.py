@@ -31,3 +31,7 @@ def test_the_table_counts_what_is_in_the_folder(source, tmp_path):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match=r'manifest\.json'):
         summary_table(tmp_path)
+    manifest = {'name': 'CutoutScenes', 'schema': 1}
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r'manifest\.json: a manifest of schema 1, expected 2: make .* anew'):
+        summary_table(tmp_path)
