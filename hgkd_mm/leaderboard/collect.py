@@ -275,31 +275,57 @@ def picture_paths(folder: Path) -> list[Path]:
 def make_tables(runs: Iterable[Run]) -> list[Table]:
     """Group runs by task, data and protocol; aggregate over folds and seeds; rank.
 
-    A run evaluated twice (same fold, seeds and backbone) counts once, with its newest record.
+    A run evaluated twice (same fold, seeds and backbone) counts once, with its newest record. Runs on different data
+    of the same name and fold, such as more images or other ones of the same generator, are not compared.
     """
-    groups: dict[tuple, dict[tuple, dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
+    groups: dict[tuple, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.record.created):
         record = run.record
-        pretraining, backbone = record.pretraining, None
-        if pretraining is not None:
-            backbone = (pretraining.seed, pretraining.backbone_sha256)
-            pretraining = pretraining.model_copy(update=_OF_A_SEED)
-        group = groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol]
-        once = (*run.key, record.dataset.sha256, backbone)
-        group[record.model, pretraining][once] = run
+        groups[record.task, record.dataset.model_copy(update=_OF_A_FOLD), record.protocol].append(run)
 
     tables = []
     for (task, dataset, protocol), group in groups.items():
-        rows = [
-            Row(model, pretraining, tuple(sorted(same.values(), key=lambda run: run.key)))
-            for (model, pretraining), same in group.items()
-        ]
-        rows.sort(key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path)))
-        datasets = {run.record.dataset for row in rows for run in row.runs}
-        tables.append(Table(task, datasets.pop() if len(datasets) == 1 else dataset, protocol, tuple(rows)))
+        for part in _same_data(group):
+            rows = _rows(task, part)
+            datasets = {run.record.dataset for row in rows for run in row.runs}
+            tables.append(Table(task, datasets.pop() if len(datasets) == 1 else dataset, protocol, tuple(rows)))
     order = list(METRICS)
     tables.sort(key=lambda t: (order.index(t.task), t.dataset.name, repr(t.dataset), repr(t.protocol)))
     return tables
+
+
+def _rows(task: str, runs: Iterable[Run]) -> list[Row]:
+    """Make rows of runs, in the order of their writing, that may be compared; best first."""
+    found: dict[tuple, dict[tuple, Run]] = defaultdict(dict)
+    for run in runs:
+        pretraining, backbone = run.record.pretraining, None
+        if pretraining is not None:
+            backbone = (pretraining.seed, pretraining.backbone_sha256)
+            pretraining = pretraining.model_copy(update=_OF_A_SEED)
+        once = (*run.key, backbone)
+        found[run.record.model, pretraining][once] = run
+    rows = [
+        Row(model, pretraining, tuple(sorted(same.values(), key=lambda run: run.key)))
+        for (model, pretraining), same in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path)))
+
+
+def _same_data(runs: list[Run]) -> list[list[Run]]:
+    """Part runs until a fold is the same data throughout: by the numbers of images, then by the data themselves."""
+    parts = [runs]
+    for names in (['num_train', 'num_val'], ['num_train', 'num_val', 'sha256']):
+        if not all(map(_one_data_a_fold, parts)):
+            by_data: dict[tuple, list[Run]] = defaultdict(list)
+            for run in runs:
+                by_data[tuple(getattr(run.record.dataset, name) for name in names)].append(run)
+            parts = list(by_data.values())
+    return parts
+
+
+def _one_data_a_fold(runs: Iterable[Run]) -> bool:
+    known = {(run.record.dataset.fold, run.record.dataset.sha256) for run in runs if run.record.dataset.sha256}
+    return len(known) == len({fold for fold, _ in known})
 
 
 #: What the seeds of a pretraining, and the folds of a data set, do not share.

@@ -54,6 +54,24 @@ def test_tasks_and_data_are_not_mixed(make_record):
     ]
 
 
+def test_other_data_of_the_same_name_and_fold_is_another_comparison(make_record, hgkd):
+    def data(fold, size, sha):
+        return dict(name='Toy', version='1', fold=fold, sha256=sha * 64, num_train=size, num_val=10)
+
+    large, small = _tables(
+        make_record(30.0, dataset=data(0, 100, 'a')),
+        make_record(20.0, dataset=data(1, 100, 'b')),
+        make_record(50.0, dataset=data(0, 200, 'c')),
+        make_record(55.0, dataset=data(0, 200, 'c'), pretraining=hgkd),
+    )
+    assert [row.mean('top1') for row in small.rows] == [25]
+    assert [(row.method, row.mean('top1')) for row in large.rows] == [('H-GKD', 55), ('from scratch', 50)]
+    assert large.gain(large.rows[0], 'top1').value == 5
+
+    drawn_anew = _tables(make_record(30.0, dataset=data(0, 100, 'a')), make_record(40.0, dataset=data(0, 100, 'b')))
+    assert [[row.mean('top1') for row in table.rows] for table in drawn_anew] == [[30], [40]]
+
+
 def test_folds_are_runs_of_one_row_and_gains_are_paired_by_fold_and_seed(make_record, hgkd):
     def data(fold):
         return dict(name='Toy', version='1', fold=fold, sha256=str(fold) * 64, num_train=100 + fold)
