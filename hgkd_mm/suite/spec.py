@@ -76,6 +76,7 @@ class Training(_Part):
         amp: Mixed precision; ``auto``: where a measurement shows that it is faster, made once for a work dir, for the
             rows of a table must share it. Detectors have none on CPUs.
         seconds_per_image: On one core; only for estimates, until runs of the kind have finished.
+        pictures: What ``tools/visualize.py`` draws of the runs of the first fold and seed, for the leaderboard's page.
     """
 
     config: str
@@ -84,6 +85,7 @@ class Training(_Part):
     options: Options = {}
     amp: bool | Literal['auto'] = False
     seconds_per_image: Annotated[float, Field(gt=0)] = 0.02
+    pictures: Literal['tokens', 'detections', 'segmentations'] | None = None
 
     @model_validator(mode='after')
     def _one_budget(self) -> 'Training':

@@ -33,6 +33,7 @@ def test_every_combination_is_there_and_waits_for_what_it_needs(expand):
     for index, job in enumerate(plan.jobs):
         counts[job.kind] = counts.get(job.kind, 0) + 1
         assert set(job.needs) <= {other.name for other in plan.jobs[:index]}
+    assert counts.pop('pictures') == 3  # of one fold and seed: tokens of H-GKD, segmentations of two
     assert counts == {'data': 2, 'tokens': 2, 'pretrain': 6, 'finetune': 24, 'latency': 2, 'leaderboard': 1}
     by_name = {job.name: job for job in plan.jobs}
     for job in plan.jobs:
@@ -52,16 +53,23 @@ def test_a_plan_does_not_depend_on_where_it_runs(expand, tmp_path, write_suite):
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [
-        (lambda c: c['tasks']['segmentation'].update(epochs=2), {'finetune segmentation-', 'latency segmentation-'}),
-        (lambda c: c['tasks']['segmentation'].update(options={'lr': 1e-4}), {'finetune segmentation-', 'latency seg'}),
+        (
+            lambda c: c['tasks']['segmentation'].update(epochs=2),
+            {'finetune segmentation-', 'latency segmentation-', 'pictures segmentation-'},
+        ),
+        (
+            lambda c: c['tasks']['segmentation'].update(options={'lr': 1e-4}),
+            {'finetune segmentation-', 'latency seg', 'pictures seg'},
+        ),
         (
             lambda c: c['pretraining']['hgkd'].update(options={'mask_ratio': 0.5}),
-            {'pretrain hgkd', 'finetune cl', 'fin'},
+            {'pretrain hgkd', 'finetune cl', 'fin', 'pictures hgkd', 'pictures segmentation-hgkd'},
         ),
         (lambda c: c['pretraining']['hgkd'].update(seconds_per_image=9.0), set()),
         (lambda c: c['latency'].update(runs=7), {'latency'}),
+        (lambda c: c['tasks']['classification'].update(pictures='detections'), {'pictures classification-'}),
     ],
-    ids=['budget', 'option', 'pretraining', 'estimate', 'latency'],
+    ids=['budget', 'option', 'pretraining', 'estimate', 'latency', 'pictures'],
 )
 def test_a_change_renames_exactly_the_jobs_that_depend_on_it(expand, change, expected):
     before = expand()
@@ -86,7 +94,7 @@ def test_other_pictures_or_another_teacher_change_what_is_made_of_them(expand, p
         found = changed(before, expand())
     finally:
         teacher.write_bytes(original)
-    assert {name.split()[0] for name in found} == {'tokens', 'pretrain', 'finetune'}
+    assert {name.split()[0] for name in found} == {'tokens', 'pretrain', 'finetune', 'pictures'}
     assert not any('scratch' in name for name in found)
 
 

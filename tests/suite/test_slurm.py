@@ -36,7 +36,7 @@ def slurm(tmp_path_factory, engine):
 @pytest.mark.slow
 def test_tiny_suite_on_slurm_gives_records_and_a_page(slurm, tmp_path, write_suite):
     def change(content):
-        del content['tasks']['segmentation']
+        del content['tasks']['segmentation'], content['pretraining']['hgkd']['pictures']
 
     suite, work_dir = write_suite(tmp_path / 'tiny.yaml', change), tmp_path / 'work'
     command = [sys.executable, 'tools/benchmark.py', str(suite), '--work-dir', str(work_dir)]
