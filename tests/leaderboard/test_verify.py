@@ -83,7 +83,7 @@ def test_row_is_evaluated_again_from_its_checkpoint(mini_cutoutscenes, tmp_path)
     )
     before = sorted(path.name for path in run.iterdir())
     assert _states(run, re_evaluate=True) == dict.fromkeys(
-        [('run', 'record'), ('run', 'checkpoint'), ('run', 'metrics')], 'ok'
+        [('run', 'record'), ('run', 'checkpoint'), ('run', 'predictions'), ('run', 'metrics')], 'ok'
     )
     assert sorted(path.name for path in run.iterdir()) == before  # in a work dir of its own
 
