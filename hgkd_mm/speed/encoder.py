@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..sparse import PatchMask, make_sparse
 from ..sparse.convert import BACKENDS
+from ..sparse.spconv.library import has_spconv
 from ..sparse.zoo import ZOO
 from .rounds import median_seconds
 
@@ -134,7 +135,7 @@ def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | Non
     Args:
         setting: What to time.
         rounds: Rounds after one to warm up.
-        variants: Of :func:`available`; None takes all.
+        variants: Of :func:`available`; None takes all whose libraries are installed.
 
     Returns:
         One row a variant: ``variant``, ``forward_ms`` and ``step_ms`` (forward and backward) a batch, medians.
@@ -143,7 +144,7 @@ def measure_encoder(setting: Setting, rounds: int = 5, variants: list[str] | Non
         ConfigError: A value of the setting, or a variant, cannot be.
     """
     setting.check()
-    names = variants or available(setting.model)
+    names = variants or [name for name in available(setting.model) if name != 'spconv' or has_spconv()]
     if unknown := set(names) - set(available(setting.model)):
         raise ConfigError(f'unknown variant {", ".join(unknown)}: choose of {", ".join(available(setting.model))}')
     with use_threads(setting.threads):

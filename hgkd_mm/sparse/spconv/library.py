@@ -31,13 +31,18 @@ class Pairs(NamedTuple):
     visible: Tensor | None
 
 
+def has_spconv() -> bool:
+    """Say whether spconv is installed; there is none for every Python."""
+    return importlib.util.find_spec('spconv') is not None
+
+
 def require_spconv() -> None:
     """See that spconv is there and computes what ``conv2d`` does, on the CPU and on CUDA where there is one.
 
     Raises:
         ConfigError: It is not installed, or its numbers differ: some builds go wrong without an error.
     """
-    if importlib.util.find_spec('spconv') is None:
+    if not has_spconv():
         raise ConfigError(
             "sparse backend 'spconv': the package spconv is not installed (spconv-cu120 has no wheel for Python 3.12): "
             "install it, or take the backend 'packed'"
