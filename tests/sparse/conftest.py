@@ -1,14 +1,12 @@
 """The backends there are on this machine."""
 
-import importlib.util
-
 import pytest
 
-has_spconv = importlib.util.find_spec('spconv') is not None
+from hgkd_mm.sparse.spconv.library import has_spconv
 
 
 @pytest.fixture(
-    params=['packed', 'masked', pytest.param('spconv', marks=pytest.mark.skipif(not has_spconv, reason='no spconv'))]
+    params=['packed', 'masked', pytest.param('spconv', marks=pytest.mark.skipif(not has_spconv(), reason='no spconv'))]
 )
 def backend(request: pytest.FixtureRequest) -> str:
     """Each sparse backend."""

@@ -20,8 +20,7 @@ from hgkd_mm.sparse.geometry import layer_axes
 from hgkd_mm.sparse.masked import MASKED_LAYERS
 from hgkd_mm.sparse.packed import PACKED_LAYERS
 from hgkd_mm.sparse.spconv import SPCONV_LAYERS
-
-from .conftest import has_spconv
+from hgkd_mm.sparse.spconv.library import has_spconv
 
 #: Values are drawn by PyTorch, so a busy machine must not look like a slow strategy.
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,7 +79,7 @@ def check(layer: nn.Module, mask: PatchMask, side: int, channels: int, reference
     grid = torch.randn(len(mask.visible), channels, rows * side, columns * side, dtype=torch.float64) + shift
     grid = mask.zero_hidden(grid).requires_grad_()
     results = []
-    for table in (None, MASKED_LAYERS, PACKED_LAYERS, *([SPCONV_LAYERS] if has_spconv else [])):
+    for table in (None, MASKED_LAYERS, PACKED_LAYERS, *([SPCONV_LAYERS] if has_spconv() else [])):
         net = copy.deepcopy(layer) if table is None else Converted(layer, table, mask)
         if table is None:
             out = mask.zero_hidden(reference(net, grid))

@@ -8,11 +8,11 @@ import torch
 from hgkd_mm.errors import ConfigError, MaskError
 from hgkd_mm.sparse import PatchMask, make_sparse
 from hgkd_mm.sparse.spconv import library
+from hgkd_mm.sparse.spconv.library import has_spconv
 
-from .conftest import has_spconv
 from .test_zoo import VISIBLE, build
 
-spconv = pytest.mark.skipif(not has_spconv, reason='no spconv')
+spconv = pytest.mark.skipif(not has_spconv(), reason='no spconv')
 
 
 @spconv

@@ -9,9 +9,8 @@ from torch import nn
 
 from hgkd_mm.errors import UnsupportedLayerError
 from hgkd_mm.sparse import PatchMask, make_sparse
+from hgkd_mm.sparse.spconv.library import has_spconv
 from hgkd_mm.sparse.zoo import REFUSED, ZOO
-
-from .conftest import has_spconv
 
 QUICK = {'ResNet-18', 'ConvNeXt V2-A', 'MobileNetV3-S', 'RegNetX-400MF', 'ShuffleNetV2'}
 VISIBLE = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
@@ -68,7 +67,7 @@ def test_all_backends_are_equal_and_hidden_pixels_change_nothing(name):
     images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     masked = run(net, 'masked', images, VISIBLE)
     assert sum(n.startswith('stage') for n in masked) >= 3 and masked['stage 0'].abs().max() > 1e-3
-    for backend in ('packed', *(['spconv'] if has_spconv else [])):
+    for backend in ('packed', *(['spconv'] if has_spconv() else [])):
         assert_equal(run(net, backend, images, VISIBLE), masked)
 
 
