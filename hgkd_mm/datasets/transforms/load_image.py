@@ -4,7 +4,7 @@ import functools
 import io
 import os
 import warnings
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import mmcv
 import numpy as np
@@ -62,6 +62,8 @@ class LoadImageFromFile(_LoadImageFromFile):
     OpenCV decodes what is left of a file that was cut off and fills the rest with grey; here that is an error.
 
     Args:
+        in_memory: Read every file once and keep its pixels: for small data sets and GPUs that outrun the decoder. Every
+            process that loads data keeps its own.
         kwargs: See :class:`mmcv.transforms.LoadImageFromFile`.
 
     Raises:
@@ -69,11 +71,16 @@ class LoadImageFromFile(_LoadImageFromFile):
             result is None instead.
     """
 
+    def __init__(self, *args: Any, in_memory: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.in_memory = in_memory
+        self.kept: dict[str, np.ndarray] = {}
+
     def transform(self, results: dict) -> dict | None:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
         path = results['img_path']
         try:
-            image = self._read(path)
+            image = self._kept(path) if self.in_memory else self._read(path)
         except DataError:
             if self.ignore_empty:
                 return None
@@ -83,6 +90,11 @@ class LoadImageFromFile(_LoadImageFromFile):
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
+
+    def _kept(self, path: str) -> np.ndarray:
+        if path not in self.kept:
+            self.kept[path] = self._read(path)
+        return self.kept[path].copy()  # transforms may write into it
 
     def _read(self, path: str) -> np.ndarray:
         try:

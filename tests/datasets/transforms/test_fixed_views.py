@@ -47,3 +47,18 @@ def test_the_generators_go_on_as_if_nothing_had_happened():
         return np.random.rand(), random.random(), torch.rand(1).item()
 
     assert draws(with_views=True) == draws(with_views=False)
+
+
+def test_views_in_memory_are_the_same_and_safe_from_writes():
+    fresh, kept = FixedViews(TRANSFORMS, num_views=2), FixedViews(TRANSFORMS, num_views=2, in_memory=True)
+    for draw in range(24):
+        np.random.seed(draw)
+        expected = view(fresh, draw % 3)
+        np.random.seed(draw)
+        found = view(kept, draw % 3)
+        assert np.array_equal(found['img'], expected['img'])
+        assert {k: v for k, v in found.items() if k != 'img'}.keys() == {k for k in expected if k != 'img'}
+        assert found['view_id'] == expected['view_id']
+        found['img'][:] = 0
+        found['visible'] = 1
+    assert len(kept.kept) == 6

@@ -82,3 +82,13 @@ def test_every_framework_uses_it():
     for scope in ('mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'hgkd_mm'):
         built = TRANSFORMS.build(dict(type='LoadImageFromFile', _scope_=scope))
         assert type(built) is load_image.LoadImageFromFile
+
+
+def test_an_image_in_memory_is_read_once_and_safe_from_writes(tmp_path):
+    path = tmp_path / 'image.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 6, 3), dtype=np.uint8)).save(path)
+    expected = LoadImageFromFile()({'img_path': str(path)})['img']
+    loader = LoadImageFromFile(in_memory=True)
+    loader({'img_path': str(path)})['img'][:] = 0
+    path.unlink()
+    assert np.array_equal(loader({'img_path': str(path)})['img'], expected)
