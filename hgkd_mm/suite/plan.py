@@ -127,27 +127,29 @@ class _Expansion:
     def plan(self) -> Plan:
         """Add every job, those that others wait for first."""
         suite = self.suite
-        runs: list[Job] = []
-        starts: dict[tuple[str, int, int], dict[str, Job | None]] = {}
+        runs: dict[tuple[str, str], list[Job]] = {}  # by task and student
+        starts: dict[tuple[str, int, int], list[tuple[str, str, Job | None]]] = {}
         pretrained: list[Job] = []
         for student, fold, seed in self._cells():
             data = self._data(fold)
-            found: dict[str, Job | None] = {}
+            found: list[tuple[str, str, Job | None]] = []
             for method, recipe in suite.pretraining.items():
                 if recipe is None:
-                    found[method] = None
+                    found.append((method, method, None))
                     continue
                 for teacher in recipe.teachers or (None,):
                     start = f'{method}-{teacher}' if teacher and len(suite.teachers) > 1 else method
                     pretrained.append(self._pretrain(start, recipe, teacher, student, data, fold, seed))
-                    found[start] = pretrained[-1]
+                    found.append((method, start, pretrained[-1]))
             starts[student, fold, seed] = found
         for task, training in suite.tasks.items():
             for student, fold, seed in self._cells():
-                for start, before in starts[student, fold, seed].items():
-                    runs.append(self._finetune(task, training, start, before, student, fold, seed))
-        timed = self._latency(runs) if suite.latency else []
-        self._leaderboard(pretrained, runs, timed)
+                for method, start, before in starts[student, fold, seed]:
+                    if training.starts is None or method in training.starts:
+                        run = self._finetune(task, training, start, before, student, fold, seed)
+                        runs.setdefault((task, student), []).append(run)
+        timed = self._latency(runs.values()) if suite.latency else []
+        self._leaderboard(pretrained, [run for some in runs.values() for run in some], timed)
         return Plan(self.name, os.getcwd(), self.work_dir, tuple(self.jobs.values()))
 
     def _cells(self) -> Iterable[tuple[str, int, int]]:
@@ -313,12 +315,10 @@ class _Expansion:
         name = run.name.partition('/')[2].rpartition('-')[0]
         self._add('pictures', name, what, [run], product, command, work=_START + 5)
 
-    def _latency(self, runs: Sequence[Job]) -> list[Job]:
+    def _latency(self, alike: Iterable[Sequence[Job]]) -> list[Job]:
         """Time one network of every task and student, one that waits for least: weights do not matter for time."""
         timing = self.suite.latency
         assert timing is not None
-        each = len(runs) // (len(self.suite.tasks) * len(self.suite.students))
-        alike = [runs[begin : begin + each] for begin in range(0, len(runs), each)]
         jobs = []
         for run in (min(some, key=lambda run: len(run.needs)) for some in alike):
             folder = str(Path(run.product).parent)

@@ -104,6 +104,12 @@ class Pretraining(Training):
     teachers: list[Name] = []
 
 
+class Task(Training):
+    """A downstream task: fine-tuned from every start, or from ``starts``, which are names of ``pretraining``."""
+
+    starts: Annotated[list[Name], Field(min_length=1)] | None = None
+
+
 class Timing(_Part):
     """How latency is measured: see ``tools/latency.py``."""
 
@@ -114,8 +120,8 @@ class Timing(_Part):
 class Suite(_Part):
     """A benchmark: every student x (scratch and every pretraining method x teacher) x task x fold x seed.
 
-    ``pretraining`` maps names to methods; a method that is ``null`` is training from scratch. ``latency`` is measured
-    once for every student and task; ``null`` leaves it out.
+    ``pretraining`` maps names to methods; a method that is ``null`` is training from scratch. A task with ``starts``
+    is limited to these. ``latency`` is measured once for every student and task; ``null`` leaves it out.
     """
 
     data: Data = Data()
@@ -123,15 +129,22 @@ class Suite(_Part):
     students: Annotated[dict[Name, Student], Field(min_length=1)]
     teachers: dict[Name, Teacher] = {}
     pretraining: Annotated[dict[Name, Pretraining | None], Field(min_length=1)]
-    tasks: Annotated[dict[Name, Training], Field(min_length=1)]
+    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
     latency: Timing | None = Timing()
 
     @model_validator(mode='after')
-    def _teachers_are_declared(self) -> 'Suite':
+    def _names_are_declared(self) -> 'Suite':
         for name, method in self.pretraining.items():
             for teacher in method.teachers if method else ():
                 if teacher not in self.teachers:
                     raise ValueError(f'pretraining.{name}.teachers: {teacher!r} not among {sorted(self.teachers)}')
+        for name, task in self.tasks.items():
+            for start in task.starts or ():
+                if start not in self.pretraining:
+                    raise ValueError(f'tasks.{name}.starts: {start!r} not among {sorted(self.pretraining)}')
+        used = {start for task in self.tasks.values() for start in task.starts or self.pretraining}
+        if unused := sorted(set(self.pretraining) - used):
+            raise ValueError(f'pretraining: no task has {", ".join(unused)} among its starts')
         for where, values in (('seeds', self.seeds), ('data.folds', self.data.folds)):
             if len(values) != len(set(values)):
                 raise ValueError(f'{where}: {values} has a value twice')
@@ -198,7 +211,7 @@ def _fields(location: tuple) -> list[str]:
         'students': Student,
         'teachers': Teacher,
         'pretraining': Pretraining,
-        'tasks': Training,
+        'tasks': Task,
         'latency': Timing,
     }
     return list((Suite if len(location) == 1 else parts[str(location[0])]).model_fields)

@@ -45,6 +45,36 @@ def test_every_combination_is_there_and_waits_for_what_it_needs(expand):
             assert not any('pretrained' in part for part in job.command)
 
 
+def test_a_task_may_be_limited_to_some_starts(expand, teacher):
+    def change(content, **limit):
+        content['data']['folds'] = [0, 1]
+        content['teachers']['other'] = {'weights': str(teacher)}
+        content['pretraining']['hgkd']['teachers'] = ['random', 'other']
+        content['students']['wider'] = {'options': {**content['students']['resnet18']['options'], 'width': 16}}
+        for recipe in (*content['pretraining'].values(), *content['tasks'].values()):
+            if recipe:
+                recipe['config'] = recipe['config'].format(student='resnet18', short='r18')
+        content['tasks'] = {'longer': {**content['tasks']['classification'], **limit}, **content['tasks']}
+
+    whole, scratch, hgkd = (
+        expand(lambda c, limit=limit: change(c, **limit))
+        for limit in ({}, {'starts': ['scratch']}, {'starts': ['hgkd']})
+    )
+    for limited, starts in ((scratch, {'scratch'}), (hgkd, {'hgkd-random', 'hgkd-other'})):
+        longer = [job for job in limited.jobs if job.name.startswith('finetune/longer-')]
+        assert len(longer) == len(starts) * 4  # 2 students x 2 folds
+        assert {job.title.split('longer-')[1].rsplit('-', 3)[0] for job in longer} == starts
+        runs = {job.name for job in whole.jobs if job.kind == 'finetune'}
+        assert {job.name for job in limited.jobs if job.kind == 'finetune'} < runs  # the same folders
+        timed = [job.title.removesuffix('-fold0-seed0') for job in limited.jobs if job.kind == 'latency']
+        some = 'scratch' if limited is scratch else 'hgkd-random'
+        assert timed == [
+            f'latency {task}-{start}-{student}'
+            for task, start in (('longer', some), ('classification', 'scratch'), ('segmentation', 'scratch'))
+            for student in ('resnet18', 'wider')
+        ]
+
+
 def test_a_plan_does_not_depend_on_where_it_runs(expand, tmp_path, write_suite):
     suite = load_suite(write_suite(tmp_path / 'tiny.yaml'))
     assert names(make_plan(suite, 'tiny', 'elsewhere')) == names(expand())

@@ -32,6 +32,7 @@ def test_the_documented_file_is_valid():
     text = (ROOT / 'docs/benchmark.md').read_text()
     suite = Suite.model_validate(yaml.safe_load(text.partition('```yaml')[2].partition('```')[0]))
     assert suite.students['resnet18'].options == {'width': 64} and suite.pretraining['hgkd'].amp == 'auto'
+    assert suite.tasks['classification'].starts is None and suite.tasks['longer'].starts == ['scratch']
 
 
 def test_the_small_suite_compares_four_starts_on_three_tasks():
@@ -52,6 +53,10 @@ def test_the_small_suite_compares_four_starts_on_three_tasks():
         ({'tasks': {'../a': TRAINING}}, r'tasks.\.\./a: .*pattern'),
         ({'tasks': {}}, 'tasks: .*at least 1'),
         ({'teachers': {}}, r"pretraining.hgkd.teachers: 'vit' not among \[\]"),
+        ({'tasks': {'a': {**TRAINING, 'starts': ['mae']}}}, r"tasks.a.starts: 'mae' not among \['hgkd', 'scratch'\]"),
+        ({'tasks': {'a': {**TRAINING, 'starts': []}}}, 'tasks.a.starts: .*at least 1'),
+        ({'tasks': {'a': {**TRAINING, 'starts': ['scratch']}}}, 'pretraining: no task has hgkd among its starts'),
+        ({'tasks': {'a': {**TRAINING, 'start': ['hgkd']}}}, r'tasks.a.start: unknown key; did you mean starts\?'),
         ({'teachers': {'vit': {}}}, 'teachers.vit: give either convert or weights'),
         ({'seeds': [0, 0]}, 'seeds: .* twice'),
         ({'data': {'folds': [-1]}}, 'data.folds.0: .*greater than or equal to 0'),
