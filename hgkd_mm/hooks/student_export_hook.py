@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..errors import ConfigError
 from ..leaderboard import facts
 from ..leaderboard.curves import pretraining_curves
 from ..leaderboard.record import PretrainingRecord, save_record
@@ -37,12 +38,20 @@ class StudentExportHook(Hook):
     Args:
         filename: Name of the file in the work dir.
         num_batches: Training batches a process for the re-estimation; 0 keeps the statistics of training.
+        variant: What is special about the run in a few words, such as ``'half of the images unmasked'``; its records
+            say it, and the leaderboard behind the method.
+
+    Raises:
+        ConfigError: The variant is no text.
     """
 
     # After the CheckpointHook: an export that fails must not cost the run.
     priority = 'LOWEST'
 
-    def __init__(self, filename: str = 'backbone.pth', num_batches: int = 20) -> None:
+    def __init__(self, filename: str = 'backbone.pth', num_batches: int = 20, variant: str | None = None) -> None:
+        # Read from the config by `describe`, so that an export from a checkpoint has it too.
+        if variant is not None and (not isinstance(variant, str) or not variant.strip()):
+            raise ConfigError(f'StudentExportHook: variant={variant!r}: expected a few words without commas, or None')
         self.filename = filename
         self.num_batches = num_batches
         self.clock = 0.0

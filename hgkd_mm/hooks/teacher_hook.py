@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -28,28 +29,42 @@ class TeacherHook(Hook):
         cache_dir: Folder for cached tokens; None runs the teacher live. Needs ``hgkd_mm.FixedViews`` in the
             training pipeline and ``view_id`` among PackInputs' ``meta_keys``. ``tools/cache_teacher.py`` fills it;
             what it lacks is computed as it comes up, and added unless several processes train.
+        shuffle_targets: A control: each view gets the tokens of a view of another image, the same one throughout and in
+            every run on as many images. So targets keep their distribution and lose their meaning. Needs ``cache_dir``,
+            whose cache stays what it is.
 
     Raises:
-        ConfigError: When training starts: a cache without fixed views, or of tokens that depend on the mask.
+        ConfigError: When training starts: a cache without fixed views, or of tokens that depend on the mask; shuffled
+            targets without a cache, or of fewer than two images.
         DataError: When training starts or goes on: the cache belongs to something else, is stale or damaged.
     """
 
     priority = 'NORMAL'
 
-    def __init__(self, teacher: dict | list[dict], cache_dir: str | None = None) -> None:
+    def __init__(self, teacher: dict | list[dict], cache_dir: str | None = None, shuffle_targets: bool = False) -> None:
         self.teacher_cfg = teacher
         self.cache_dir = cache_dir
-        # Both are made when training starts; Any, for mmengine builds whatever the config names.
+        self.shuffle_targets = shuffle_targets
+        # Made when training starts; Any, for mmengine builds whatever the config names.
         self.teacher: Any = None
         self.cache: Any = None
+        self.views: Any = None
+        self.others: Tensor | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Build the teacher and open the cache."""
+        if self.shuffle_targets and self.cache_dir is None:
+            raise ConfigError(
+                'TeacherHook: shuffle_targets=True takes the tokens of other images from a cache, found '
+                'cache_dir=None; expected a folder'
+            )
         self.teacher = TeacherGroup(self.teacher_cfg).to(next(runner.model.parameters()).device)
         if self.cache_dir is not None:
-            views = DatasetViews(runner.train_dataloader.dataset)
-            self.cache = open_cache(self.cache_dir, self.teacher, views)
-            check_one_view(self.cache, self.teacher, views)
+            self.views = DatasetViews(runner.train_dataloader.dataset)
+            self.cache = open_cache(self.cache_dir, self.teacher, self.views)
+            check_one_view(self.cache, self.teacher, self.views)
+            if self.shuffle_targets:
+                self.others = views_of_others(len(self.views), self.views.num_views)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Add ``teacher_tokens``, and ``teacher_defined`` if need be, to each data sample of the batch."""
@@ -67,10 +82,13 @@ class TeacherHook(Hook):
             _put(samples, 'teacher_defined', defined, self.teacher.is_single)
 
     def _cached(self, inputs: Tensor, views: Tensor) -> list[Tensor]:
+        if self.others is not None:
+            views = self.others[views]
         missing = self.cache.missing(views)
         if not missing.any():
             return self.cache.read(views)
-        fresh = [part.cpu() for part in self.teacher(inputs[missing])]
+        inputs = inputs[missing] if self.others is None else self._load(views[missing])
+        fresh = [part.cpu() for part in self.teacher(inputs)]
         if get_world_size() == 1:  # on a shared disk, several writers would undo each other's work
             self.cache.write(views[missing], fresh)
             return self.cache.read(views)
@@ -80,10 +98,36 @@ class TeacherHook(Hook):
             target[~missing], target[missing] = old, new
         return targets
 
+    def _load(self, views: Tensor) -> Tensor:
+        return torch.stack([self.views[view][1] for view in views.tolist()])
+
     def after_train(self, runner: Runner) -> None:
         """Bring what was added to the disk."""
         if self.cache is not None:
             self.cache.flush()
+
+
+def views_of_others(count: int, num_views: int) -> Tensor:
+    """Assign every view the same view of another image, by a random cycle through all images.
+
+    Args:
+        count: Number of views; those of an image follow each other.
+        num_views: Views an image.
+
+    Returns:
+        ``(count,)`` numbers of views, each once.
+
+    Raises:
+        ConfigError: There are fewer than two images.
+    """
+    images = count // num_views
+    if images < 2:
+        raise ConfigError(f'TeacherHook: shuffle_targets=True needs 2 or more training images, found {images}')
+    # RandomState, for its numbers are the same in all versions of numpy.
+    cycle = torch.from_numpy(np.random.RandomState(0).permutation(images))
+    others = torch.empty_like(cycle)
+    others[cycle] = cycle.roll(1)
+    return (others[:, None] * num_views + torch.arange(num_views)).flatten()
 
 
 def _masks(samples: list) -> Tensor | None:

@@ -79,6 +79,11 @@ class Row:
             return SCRATCH
         return METHOD_NAMES.get(self.pretraining.method, self.pretraining.method)
 
+    @property
+    def is_variant(self) -> bool:
+        """Whether something is special about the pretraining: it has a variant's name, or targets were shuffled."""
+        return self.pretraining is not None and bool(self.pretraining.variant or self.pretraining.targets_shuffled)
+
     def mean(self, metric: str) -> float:
         """Mean of a metric over the runs, in percent."""
         return statistics.fmean(run.record.metrics[metric] for run in self.runs)
@@ -154,13 +159,14 @@ class Table:
         """Best row by method and network, then by epochs of pretraining."""
         found: dict[tuple, dict[float, Row]] = defaultdict(dict)
         for row in self.rows:
-            found[row.method, row.network].setdefault(_epochs(row), row)
+            if not row.is_variant:
+                found[row.method, row.network].setdefault(_epochs(row), row)
         return found
 
     def twin(self, row: Row, method: str) -> Row | None:
         """Return the row of the same network that starts by another method (``'from scratch'``, ``'SparK'``).
 
-        Of several, the one whose pretraining was as long as this row's, or else nearest to it.
+        Never a variant; of several, the one whose pretraining was as long as this row's, or else nearest to it.
         """
         if row.method == method:
             return None

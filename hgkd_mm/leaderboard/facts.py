@@ -151,13 +151,14 @@ def protocol_sha256(cfg: Mapping[str, Any]) -> str:
 
 def pretraining_sha256(cfg: Mapping[str, Any]) -> str:
     """Hash what makes a pretraining recipe: model, protocol and teacher, without places and seeds."""
-    teachers = [
-        hook['teacher'] for hook in cfg.get('custom_hooks') or [] if isinstance(hook, Mapping) and 'teacher' in hook
-    ]
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, Mapping) and 'teacher' in hook]
+    teachers = [hook['teacher'] for hook in hooks]
     teachers = [one for teacher in teachers for one in (teacher if isinstance(teacher, list | tuple) else [teacher])]
     which = ('weights', 'sha256')  # the file, which a record names by itself
     teachers = [{key: value for key, value in teacher.items() if key not in which} for teacher in teachers]
-    return sha256_json([_without_seeds(cfg.get('model') or {}), protocol_sha256(cfg), teachers])
+    recipe = [_without_seeds(cfg.get('model') or {}), protocol_sha256(cfg), teachers]
+    shuffled = any(hook.get('shuffle_targets') for hook in hooks)
+    return sha256_json([*recipe, 'targets shuffled'] if shuffled else recipe)  # else as before there was this control
 
 
 def _find(node: Any, key: str) -> Any:

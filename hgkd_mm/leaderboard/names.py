@@ -19,18 +19,25 @@ def data_name(table: Table) -> str:
     return data.name + version + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
 
 
+def method_name(row: Row) -> str:
+    """Name the method, and what is special about the run."""
+    variant = row.pretraining and row.pretraining.variant
+    return f'{row.method}, {variant}' if variant else row.method
+
+
 def teacher_name(row: Row) -> str:
-    """Name the teacher and the layer its tokens come from; empty without a teacher."""
+    """Name the teacher, the layer its tokens come from, and whether they were shuffled; empty without a teacher."""
     pre = row.pretraining
     if pre is None or not pre.teacher:
         return ''
-    return pre.teacher + (f' layer {pre.teacher_layer}' if pre.teacher_layer else '')
+    layer = f' layer {pre.teacher_layer}' if pre.teacher_layer else ''
+    return pre.teacher + layer + (', targets shuffled' if pre.targets_shuffled else '')
 
 
 def start_name(row: Row) -> str:
     """Say what the backbone's weights come from."""
-    teacher = teacher_name(row)
-    return f'{row.method} ({teacher})' if teacher else row.method
+    name, teacher = method_name(row), teacher_name(row)
+    return f'{name} ({teacher})' if teacher else name
 
 
 def row_name(row: Row) -> str:

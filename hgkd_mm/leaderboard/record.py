@@ -100,14 +100,18 @@ class Budget(_Part):
 class Pretraining(_Part):
     """Where the backbone's first weights came from. A record without it is "from scratch".
 
+    ``variant`` says in a few words what is special about the run, such as ``'half of the images unmasked'``;
+    ``targets_shuffled`` that the student imitated the tokens of other images, see :class:`hgkd_mm.hooks.TeacherHook`.
     ``images`` is how many went through the student, each counted as often as it was seen; ``recipe_sha256`` is over the
     pretraining's config without places and seeds; ``backbone_file`` is relative to the record's folder.
     """
 
     method: str
+    variant: str | None = None
     teacher: str | None = None
     teacher_sha256: Sha256 | None = None
     teacher_layer: Count | None = None
+    targets_shuffled: bool | None = None
     epochs: Annotated[float, Field(ge=0)] | None = None
     mask_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     images: Count | None = None

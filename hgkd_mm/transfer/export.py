@@ -102,8 +102,8 @@ def describe(meta: Mapping[str, Any]) -> dict:
         meta: ``checkpoint['meta']`` of mmengine.
 
     Returns:
-        ``method``, ``backbone``, ``teacher``, ``mask_ratio`` (over all images and the whole training), ``epochs``,
-        ``iterations``, ``seed``, ``experiment``, ``recipe_sha256`` (see
+        ``method``, ``variant``, ``backbone``, ``teacher``, ``targets_shuffled``, ``mask_ratio`` (over all images and
+        the whole training), ``epochs``, ``iterations``, ``seed``, ``experiment``, ``recipe_sha256`` (see
         :func:`~hgkd_mm.leaderboard.facts.pretraining_sha256`), ``normalization`` (see
         :func:`~hgkd_mm.transfer.normalization.normalization_of_config`); None where the checkpoint does not say, or
         nothing is masked.
@@ -114,8 +114,10 @@ def describe(meta: Mapping[str, Any]) -> dict:
     teachers = [hook['teacher'] for hook in hooks if isinstance(hook, dict) and 'teacher' in hook]
     return {
         'method': model.get('type'),
+        'variant': _hook_option(hooks, 'StudentExportHook', 'variant'),
         'backbone': model.get('backbone'),
         'teacher': _one_teacher(teachers[0]) if teachers else None,
+        'targets_shuffled': _hook_option(hooks, 'TeacherHook', 'shuffle_targets') or None,
         'mask_ratio': _mask_ratio(config),
         'epochs': meta.get('epoch'),
         'iterations': meta.get('iter'),
@@ -124,6 +126,11 @@ def describe(meta: Mapping[str, Any]) -> dict:
         'recipe_sha256': pretraining_sha256(config) if config else None,
         'normalization': normalization_of_config(config),
     }
+
+
+def _hook_option(hooks: list, kind: str, option: str) -> Any:
+    chosen = [hook for hook in hooks if isinstance(hook, dict) and str(hook.get('type')).rpartition('.')[2] == kind]
+    return chosen[0].get(option) if chosen else None
 
 
 def _one_teacher(teacher: Any) -> Any:

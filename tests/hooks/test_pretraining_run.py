@@ -148,6 +148,19 @@ def test_a_cache_of_other_images_is_refused(data_root, tmp_path):
         run(moved, tmp_path / 'fourth', cache=cache)
 
 
+def test_a_control_with_shuffled_targets_is_recorded_as_one(data_root, tmp_path):
+    options = dict(shuffle_targets=True, variant='a control', probe_interval=1)
+    run(data_root, tmp_path / 'run', **options)
+    record = json.loads((tmp_path / 'run/pretraining.json').read_text())
+    assert record['pretraining']['targets_shuffled'] is True and record['pretraining']['variant'] == 'a control'
+    assert [epoch for epoch, _ in record['curves']['knn_top1']] == [1, 2]
+    run(data_root, tmp_path / 'plain', cache=str(tmp_path / 'run/tokens'))  # the cache is the right one
+    losses = [[line['loss'] for line in scalars(tmp_path / name) if 'loss' in line] for name in ('run', 'plain')]
+    assert losses[0] != losses[1]
+    with pytest.raises(ConfigError, match='variant=0.5: expected a few words'):
+        run(data_root, tmp_path / 'unnamed', variant=0.5)
+
+
 def test_layers_and_masked_targets_of_several_teachers_train_together(data_root, tmp_path):
     def edit(cfg):
         cfg.custom_hooks[0].teacher = [dict(TEACHER, layer=[1, 2]), dict(TEACHER, target='visible', img_size=96)]

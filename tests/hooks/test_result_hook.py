@@ -210,6 +210,7 @@ def test_no_record_of_an_interrupted_training(tmp_path):
 def _backbone(path):
     teacher = dict(type='hgkd_mm.ViTTeacher', weights='weights/vit.safetensors', sha256='a' * 64, layer=9)
     meta = dict(method='hgkd_mm.HGKD', teacher=teacher, epochs=20, mask_ratio=0.6, seed=1, recipe_sha256='e' * 64)
+    meta['variant'] = 'a control'
     torch.save({'state_dict': {'w': torch.ones(1)}, 'meta': meta}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -218,9 +219,11 @@ def test_pretraining_is_read_from_the_loaded_file(tmp_path):
     sha256 = _backbone(tmp_path / 'backbone.pth')
     expected = {
         'method': 'HGKD',
+        'variant': 'a control',
         'teacher': 'vit',
         'teacher_sha256': 'a' * 64,
         'teacher_layer': 9,
+        'targets_shuffled': None,
         'epochs': 20,
         'mask_ratio': 0.6,
         'images': None,

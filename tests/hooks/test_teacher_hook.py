@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from hgkd_mm.errors import ConfigError
 from hgkd_mm.hooks import TeacherHook
 from hgkd_mm.hooks import teacher_hook as module
+from hgkd_mm.hooks.teacher_hook import views_of_others
 from hgkd_mm.models.student import teacher_tokens_of
 from hgkd_mm.models.teachers import visible_tokens
 from hgkd_mm.models.token_cache import TokenCache
@@ -80,3 +81,34 @@ def test_samples_without_a_view_are_refused(tiny_teacher, tmp_path):
     data = dict(inputs=torch.zeros(1, 3, 32, 32), data_samples=[DataSample()])
     with pytest.raises(ConfigError, match="no view_id: add it to PackInputs' meta_keys"):
         hook.before_train_iter(None, 0, data)
+
+
+@pytest.mark.parametrize('images', [2, 3, 50])
+def test_every_view_is_assigned_the_same_view_of_another_image_once(images):
+    others = views_of_others(3 * images, 3)
+    assert others.sort().values.tolist() == list(range(3 * images))
+    views = torch.arange(3 * images)
+    assert (others // 3 != views // 3).all() and (others % 3 == views % 3).all()
+    assert torch.equal(others, views_of_others(3 * images, 3))
+
+
+def test_shuffled_targets_are_the_tokens_of_other_images_cached_or_not(tiny_teacher, tmp_path):
+    hook, data = started(tiny_teacher), batch()
+    images = torch.stack(data['inputs'])
+    tokens = hook.teacher(images)[0]
+    hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
+    hook.cache.write(torch.tensor([1]), [tokens[[1]]])
+    hook.views, hook.others = list(enumerate(images)), torch.tensor([2, 0, 1])
+    for _ in range(2):  # the first time two of the three rows are missing
+        hook.before_train_iter(None, 0, data)
+        shuffled, _ = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+        torch.testing.assert_close(shuffled, tokens[[2, 0, 1]], rtol=1e-3, atol=1e-3)
+    stored = hook.cache.read(torch.arange(3))[0]
+    torch.testing.assert_close(stored, tokens, rtol=1e-3, atol=1e-3)  # the cache itself stays right
+
+
+def test_shuffling_needs_a_cache_and_other_images(tiny_teacher):
+    with pytest.raises(ConfigError, match='shuffle_targets=True takes .* from a cache, found cache_dir=None'):
+        started(tiny_teacher, shuffle_targets=True)
+    with pytest.raises(ConfigError, match='needs 2 or more training images, found 1'):
+        views_of_others(4, 4)

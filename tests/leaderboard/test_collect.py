@@ -9,6 +9,7 @@ from scipy import stats
 from hgkd_mm.errors import RecordError
 from hgkd_mm.latency.record import Latency, Timing, save_latency
 from hgkd_mm.leaderboard.collect import Run, find_runs, make_tables
+from hgkd_mm.leaderboard.names import start_name
 
 
 def _tables(*records):
@@ -168,6 +169,21 @@ def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd):
     assert table.gain(row, 'top1', 'SparK').value == 9
     assert table.gain(row, 'top1') is None
     assert table.twin(table.rows[0], 'SparK') is None
+
+
+def test_a_variant_has_gains_but_is_no_twin_of_others(make_record, hgkd):
+    spark = [
+        make_record(value, pretraining=dict(method='SparK', epochs=20.0, **special))
+        for value, special in ((35, {}), (50, dict(variant='half of the images unmasked')))
+    ]
+    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, targets_shuffled=True)), *spark, make_record(30.0))
+    variant, control, plain, _ = table.rows
+    assert [row.is_variant for row in table.rows] == [True, True, False, False]
+    assert table.gain(control, 'top1', 'SparK').value == 5
+    assert table.gain(variant, 'top1').value == 20
+    assert table.twin(plain, 'H-GKD') is None
+    assert start_name(variant) == 'SparK, half of the images unmasked'
+    assert start_name(control) == 'H-GKD (vit-s14 layer 9, targets shuffled)'
 
 
 def test_latency_joins_rows_of_the_same_backbone_and_resolution(write_record, make_record, tmp_path):

@@ -52,6 +52,19 @@ def test_mask_ratio_is_over_all_images_and_the_whole_training():
     assert describe({'cfg': config})['recipe_sha256'] != describe({'cfg': CONFIG})['recipe_sha256']
 
 
+def test_a_variant_and_shuffled_targets_are_named():
+    plain = describe({'cfg': CONFIG})
+    assert plain['variant'] is None and plain['targets_shuffled'] is None
+    config = CONFIG.replace('layer=9)', 'layer=9), shuffle_targets=True').replace(
+        ')]\nmodel', "), dict(type='StudentExportHook', variant='a control')]\nmodel"
+    )
+    found = describe({'cfg': config})
+    assert (found['variant'], found['targets_shuffled'], found['teacher']) == ('a control', True, plain['teacher'])
+    assert found['recipe_sha256'] != plain['recipe_sha256']
+    named = describe({'cfg': config.replace('True', 'False')})  # a name alone is no other recipe
+    assert (named['targets_shuffled'], named['recipe_sha256']) == (None, plain['recipe_sha256'])
+
+
 def test_checkpoint_without_backbone_is_refused(tmp_path):
     torch.save({'state_dict': {'head.weight': torch.ones(1)}}, tmp_path / 'x.pth')
     with pytest.raises(WeightsError, match='x.pth has no key which begins with .backbone'):

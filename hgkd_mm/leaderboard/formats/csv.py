@@ -8,8 +8,19 @@ from ..collect import SCRATCH, SPARK, Found, Table
 from ..names import rounded
 
 COLUMNS = (
-    ['task', 'dataset', 'version', 'folds', 'rank', 'method', 'teacher', 'teacher_layer', 'pretraining_epochs']
-    + ['mask_ratio', 'model', 'backbone', 'params', 'backbone_params', 'backbone_gmacs', 'epochs', 'batch_size']
+    ['task', 'dataset', 'version', 'folds', 'rank', 'method', 'variant', 'teacher', 'teacher_layer']
+    + [
+        'targets_shuffled',
+        'pretraining_epochs',
+        'mask_ratio',
+        'model',
+        'backbone',
+        'params',
+        'backbone_params',
+        'backbone_gmacs',
+        'epochs',
+        'batch_size',
+    ]
     + ['resolution', 'recipe', 'protocol_sha256', 'metric', 'mean_percent', 'std_percent', 'runs', 'gain_over_scratch']
     + [
         'gain_over_scratch_p',
@@ -31,7 +42,8 @@ def render_csv(tables: Sequence[Table], found: Found) -> str:
         data, protocol = table.dataset, table.protocol
         for rank, row in enumerate(table.rows, 1):
             pre, model = row.pretraining, row.model
-            facts = [pre.teacher, pre.teacher_layer, pre.epochs, pre.mask_ratio] if pre else [None] * 4
+            names = ('variant', 'teacher', 'teacher_layer', 'targets_shuffled', 'epochs', 'mask_ratio')
+            facts = [getattr(pre, name, None) for name in names]
             timings = ';'.join(f'{t.device}/{t.threads}={t.median_ms:g}' for t in found.latency(row))
             for metric in row.metrics:
                 gains: list[float | None] = []

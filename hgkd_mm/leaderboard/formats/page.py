@@ -21,7 +21,16 @@ from PIL import Image, UnidentifiedImageError
 
 from ...errors import RecordError
 from ..collect import SCRATCH, SPARK, Found, Gain, Row, Run, Table, picture_paths
-from ..names import data_name, place, pretraining_budget, protocol_facts, protocol_name, rounded, teacher_name
+from ..names import (
+    data_name,
+    method_name,
+    place,
+    pretraining_budget,
+    protocol_facts,
+    protocol_name,
+    rounded,
+    teacher_name,
+)
 from ..record import METRICS, PretrainingRecord, primary_metric
 from ..reported import Reported, state_of
 
@@ -120,6 +129,7 @@ def _row(index: int, rank: int, table: Table, row: Row, found: Found) -> dict[st
         'student': row.model.backbone,
         'network': row.model.name,
         'method': row.method,
+        'start': method_name(row),
         'teacher': teacher_name(row),
         'budget': pretraining_budget(row),
         'value': rounded(row.mean(metric)),
@@ -181,7 +191,7 @@ def _provenance(row: Row, pretrainings: list[_Pretrained]) -> list[tuple[str, st
     facts += [('Parameters', f'{model.params:,}')]
     facts += [('Backbone parameters', model.backbone_params and f'{model.backbone_params:,}')]
     facts += [('Backbone multiply-accumulates', model.backbone_gmacs and f'{model.backbone_gmacs:g} G')]
-    facts += [('Backbone starts from', row.method)]
+    facts += [('Backbone starts from', method_name(row))]
     if pre is not None:
         facts += [
             ('Teacher', teacher_name(row)),

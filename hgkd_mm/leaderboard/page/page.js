@@ -14,7 +14,7 @@ const SCRATCH = 'from scratch';
 rows.forEach((row, index) => {
   const c = comparisons[row.comparison];
   Object.assign(row, { index, task: c.task, protocol: c.protocol, group: `${c.task} · ${c.data} · ${c.protocol}` });
-  row.text = [c.task, c.data, c.protocol, row.student, row.network, row.method, row.teacher, row.budget].join(' ').toLowerCase();
+  row.text = [c.task, c.data, c.protocol, row.student, row.network, row.start, row.teacher, row.budget].join(' ').toLowerCase();
 });
 
 // -- small helpers -------------------------------------------------------------------------------
@@ -41,9 +41,9 @@ function gain(entry) {
 // -- the table -----------------------------------------------------------------------------------
 
 const cells = {
-  open: row => node('button', { type: 'button', className: 'open', textContent: '▸', ariaExpanded: 'false', ariaLabel: `Details of ${row.student}, ${row.method}` }),
+  open: row => node('button', { type: 'button', className: 'open', textContent: '▸', ariaExpanded: 'false', ariaLabel: `Details of ${row.student}, ${row.start}` }),
   student: row => node('div', {}, row.student, node('small', { textContent: row.network })),
-  start: row => node('div', {}, row.method, node('small', { textContent: [row.teacher, row.budget].filter(Boolean).join(', ') })),
+  start: row => node('div', {}, row.start, node('small', { textContent: [row.teacher, row.budget].filter(Boolean).join(', ') })),
   value: row => node('div', {}, node('strong', { textContent: spread(row.value, row.std) }),
     ...[[comparisons[row.comparison].metric, null, null], ...row.others].map(([label, value, std]) =>
       node('small', { textContent: value === null ? label : `${spread(value, std)} ${label}` }))),
@@ -76,7 +76,7 @@ const table = $('#table').DataTable({
     { title: '<span class="sr">Details</span>', className: 'open', data: row => row, orderable: false, render: (row, type) => (type === 'display' ? cells.open(row) : '') },
     column('#', row => row.rank, row => String(row.rank), 'num rank'),
     column('Student', row => row.student, cells.student, 'student'),
-    column('Backbone starts from', row => `${row.method} ${row.teacher}`, cells.start, 'start'),
+    column('Backbone starts from', row => `${row.start} ${row.teacher}`, cells.start, 'start'),
     column('Result', number(row => row.value), cells.value, 'num result'),
     column('Over scratch', number(row => row.scratch?.[0]), row => gain(row.scratch), 'num gain'),
     column('Over SparK', number(row => row.spark?.[0]), row => gain(row.spark), 'num opt'),
@@ -192,7 +192,7 @@ function scatter(id, points, xTitle, yTitle, hint) {
     return {
       x: own.map(p => p.x), y: own.map(p => p.y), customdata: own.map(p => p.row.index), mode: 'markers', type: 'scatter', name: plain(method),
       error_y: { type: 'data', array: own.map(p => p.row.std ?? 0), visible: own.some(p => p.row.std), thickness: 1, width: 3 },
-      text: own.map(({ row }) => plain([row.student, row.method, row.teacher, row.budget].filter(Boolean).join(', '))),
+      text: own.map(({ row }) => plain([row.student, row.start, row.teacher, row.budget].filter(Boolean).join(', '))),
       hovertemplate: `%{text}<br>%{y:.1f} ${plain(yTitle)}<br>%{x:.2f} ${plain(xTitle)}<extra></extra>`,
       marker: { size: 11, color: method === SCRATCH ? GREY : COLOURS[methods.indexOf(method) % COLOURS.length], symbol: own.map(({ row }) => SYMBOLS[students.indexOf(row.student) % SYMBOLS.length]) },
     };
@@ -215,7 +215,7 @@ function pairs(shown, yTitle) {
   element.parentElement.hidden = best.length < 2 || best.length > 16;
   if (element.parentElement.hidden) return;
   // As much of a row's name as tells the rows apart.
-  let names = best.map(row => plain(row.method));
+  let names = best.map(row => plain(row.start));
   for (const key of ['student', 'teacher', 'budget']) if (new Set(names).size < best.length) names = names.map((name, i) => `${name}<br>${plain(best[i][key])}`);
   if (phone.matches) names = names.map(name => name.replaceAll(' ', '<br>'));
   const labels = unique(best.flatMap(row => row.points.map(([label]) => label))).filter(Boolean).sort();
