@@ -9,6 +9,7 @@ patch_size = 32
 mask_ratio = 0.6
 mask_schedule = None  # instead: [(share of training, mask ratio), ...], see docs/method.md
 unmasked_share = 0.0  # of the images of every batch, shown whole
+global_weight = 0.0  # of a loss on the pooled last stage, see GlobalTokenHead
 batch_size = 16
 max_epochs = 12
 warmup_epochs = 1
@@ -54,6 +55,10 @@ model = dict(
         to_rgb=True,
     ),
 )
+if global_weight:
+    model['global_head'] = dict(
+        type='GlobalTokenHead', in_channels=stage_channels[-1], embed_dims=384, weight=global_weight
+    )
 
 view_transforms = [
     dict(
