@@ -8,6 +8,8 @@ data_root = f'data/cutoutscenes/fold{fold}'
 img_size = 128
 batch_size = 32
 max_epochs = 30
+val_interval = 1  # epochs
+label_share = 1.0  # of the training scenes: 1.0, 0.25 or 0.1, the same ones in every run of a fold
 warmup_epochs = min(2, max_epochs / 2)
 lr = 1e-3
 num_workers = 0
@@ -42,7 +44,12 @@ train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
     persistent_workers=num_workers > 0,
-    dataset=dict(**dataset, data_prefix='classification/train', pipeline=train_pipeline),
+    dataset=dict(
+        **dataset,
+        ann_file='' if label_share == 1 else f'classification/meta/train_{100 * label_share:g}percent.txt',
+        data_prefix='classification/train',
+        pipeline=train_pipeline,
+    ),
 )
 val_dataloader = dict(
     batch_size=64,
@@ -62,14 +69,16 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=warmup_epochs, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1, save_last=True))
 randomness = dict(seed=0)
 custom_hooks = [
     dict(
         type='hgkd_mm.ResultHook',
         task='classification',
-        dataset=dict(name='CutoutScenes', fold=fold),
+        dataset=dict(
+            name='CutoutScenes' + ('' if label_share == 1 else f', {100 * label_share:g} % of the labels'), fold=fold
+        ),
         protocol=dict(
             epochs=max_epochs,
             batch_size=batch_size,

@@ -5,6 +5,7 @@ import ast
 import difflib
 import inspect
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
 from ..datasets.checks import check_annotation_file
+from ..datasets.cutoutscenes import LABEL_PERCENTS, prepare_command
 from ..errors import ConfigError, DataError
 
 #: Where `hgkd_mm::` looks, in a checkout and in an installed wheel.
@@ -188,6 +190,13 @@ def _join(root: str, path: Any) -> str:
 
 
 def _data_advice(path: str) -> str:
+    share = re.fullmatch(r'train_(.+)percent\.txt', Path(path).name)
+    if share:
+        root = Path(path).parent.parent
+        if command := prepare_command(root.parent):
+            shares = ' and '.join(map(str, LABEL_PERCENTS))
+            return f'The lists of {shares} % of the labels are written, if missing, by: {command}'
+        return f'Write it with: python tools/prepare_data.py imagenet --root {root} --subset {share[1]}'
     if 'cutoutscenes' in path:
         return 'Make the data set with: python tools/prepare_data.py cutoutscenes'
     return 'Put the data set there, or give its folder with --cfg-options data_root=DIR'

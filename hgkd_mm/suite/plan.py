@@ -268,7 +268,8 @@ class _Expansion:
             options['pretrained'] = before.product
         what = f'{task}-{start}-{student}'
         needs = [data, *([before] if before else [])]
-        images = self.suite.data.train
+        share = self._options(student, training).get('label_share', 1)
+        images = max(1, round(self.suite.data.train * share))
         return self._train('finetune', what, training, images, student, needs, options, fold, seed, None, 'result.json')
 
     def _train(

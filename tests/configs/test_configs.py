@@ -8,6 +8,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from hgkd_mm import engine
+from hgkd_mm.datasets.checks import write_subset
 from hgkd_mm.engine import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -83,3 +84,22 @@ def test_demo_config_trains_and_evaluates(path, tmp_path, mini_cutoutscenes):
     result = json.loads((tmp_path / 'result.json').read_text())
     assert result['task'] == path.split('/')[1]
     assert result['metrics']
+
+
+@pytest.mark.slow
+def test_classifier_trains_on_a_share_of_the_labels(tmp_path, mini_cutoutscenes):
+    listed = write_subset(mini_cutoutscenes / 'classification', 10).read_text().splitlines()
+    assert 0 < len(listed) < 16
+    options = [
+        f'data_root={mini_cutoutscenes}', 'label_share=0.1', 'val_interval=2', 'width=8', 'img_size=64', 'batch_size=8',
+        'max_epochs=2', 'log_level=WARNING',
+    ]  # fmt: skip
+    (path,) = (c for c in DEMO if 'classification' in c)
+    engine.train([path, '--work-dir', str(tmp_path), '--cfg-options', *options])
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert (result['dataset']['name'], result['dataset']['num_train']) == (
+        'CutoutScenes, 10 % of the labels',
+        len(listed),
+    )
+    assert result['budget']['finetuning_images'] == 2 * len(listed)
+    assert [point['epoch'] for point in result['curve']] == [2]

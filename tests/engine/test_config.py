@@ -97,6 +97,11 @@ def test_missing_annotation_file_and_folder_are_named(tmp_path):
         check_data(loader(tmp_path, data_prefix=dict(img='images')), ['loader'])
 
 
+def test_a_missing_list_of_a_share_of_the_labels_is_named_with_the_command_that_writes_it(tmp_path):
+    with pytest.raises(DataError, match=rf'python tools/prepare_data.py imagenet --root {tmp_path} --subset 10$'):
+        check_data(loader(tmp_path, ann_file='meta/train_10percent.txt'), ['loader'])
+
+
 def test_wrapped_data_sets_are_checked(tmp_path):
     inner = dict(datasets=[dict(data_root=str(tmp_path)), dict(data_root='nowhere')])
     cfg = ConfigDict(loader=dict(dataset=dict(dataset=inner)))

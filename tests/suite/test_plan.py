@@ -75,6 +75,17 @@ def test_a_task_may_be_limited_to_some_starts(expand, teacher):
         ]
 
 
+def test_a_budget_of_images_counts_the_labels_in_use(expand):
+    def change(content):
+        task = content['tasks']['classification']
+        del task['epochs']
+        task['images'] = 64
+        content['tasks']['few'] = {**task, 'options': {'label_share': 0.25}}
+
+    epochs = {job.title.split('-')[0]: job.epochs for job in expand(change).jobs if job.kind == 'finetune'}
+    assert epochs == {'finetune classification': 2, 'finetune few': 8, 'finetune segmentation': 1}
+
+
 def test_a_plan_does_not_depend_on_where_it_runs(expand, tmp_path, write_suite):
     suite = load_suite(write_suite(tmp_path / 'tiny.yaml'))
     assert names(make_plan(suite, 'tiny', 'elsewhere')) == names(expand())

@@ -73,10 +73,16 @@ def check_imagenet(root: str | os.PathLike, own: bool = False, workers: int = 8)
     return {'name': name, 'classes': sorted(classes['train']), 'splits': splits}
 
 
+def subset_path(root: str | os.PathLike, percent: float) -> Path:
+    """Return where the list of a share of the training images of a data set lies."""
+    return Path(root).expanduser() / 'meta' / f'train_{percent:g}percent.txt'
+
+
 def write_subset(root: str | os.PathLike, percent: float) -> Path:
     """Write ``meta/train_<percent>percent.txt``: a fixed share of every class's training images.
 
-    Each line is ``class/file label``. Which images are taken depends on the class's name alone.
+    Each line is ``class/file label``. Which images are taken depends on the class's name alone; a smaller share is
+    part of a larger one.
 
     Args:
         root: Folder with ``train``.
@@ -100,7 +106,7 @@ def write_subset(root: str | os.PathLike, percent: float) -> Path:
         generator = np.random.default_rng(list(os.fsencode(name)))
         chosen = generator.permutation(len(images))[: max(1, round(len(images) * percent / 100))]
         lines += [f'{name}/{images[index]} {label}\n' for index in sorted(chosen)]
-    out = train.parent / 'meta' / f'train_{percent:g}percent.txt'
+    out = subset_path(root, percent)
     with atomic_write(out) as temporary:
         temporary.write_bytes(os.fsencode(''.join(lines)))
     return out

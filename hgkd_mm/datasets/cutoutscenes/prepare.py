@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.utils import atomic_write
 
+from ..checks import subset_path, write_subset
 from .catalogue import catalogue_sha256, load_catalogue
 from .contact import draw_contact_sheet
 from .credits import debian_credits, folder_credits
@@ -29,8 +31,10 @@ from .material import Material, debian_material, folder_material
 from .sampler import SPLITS, Sampler
 from .sources import cache_dir
 
+NAME = 'CutoutScenes'
 SCHEMA = 2  # of the manifest
 VERSION = '1.0'  # of the generator: raised when its scenes change
+LABEL_PERCENTS = (10, 25)  # of which there are lists
 MAX_COUNT = 1_000_000  # six digits in file names
 
 
@@ -80,7 +84,7 @@ def prepare_cutoutscenes(
     """Make the data set CutoutScenes.
 
     It is built in a folder beside ``out`` and renamed when complete. A complete data set of the
-    same options is left as it is.
+    same options is left as it is, except that lists of a share of the labels are added where they are missing.
 
     Args:
         out: Folder of the data set.
@@ -114,7 +118,7 @@ def prepare_cutoutscenes(
     # The packages are pinned by the version, so this needs no reading of their pictures.
     material = folder_material(Path(source), size) if source else None
     facts = {
-        'name': 'CutoutScenes',
+        'name': NAME,
         'version': VERSION,
         **asdict(options),
         'source': f'{Path(source).name} {material.fingerprint[:16]}'
@@ -123,6 +127,8 @@ def prepare_cutoutscenes(
     }
     if _is_there(out, facts, force):
         say(f'{out}: already there')
+        with _disk_errors(out):
+            _write_lists(out)  # earlier versions made none
         return out
     _check_space(out, options)
     if material is None:
@@ -131,12 +137,32 @@ def prepare_cutoutscenes(
             material = debian_material(size, downloads, say)
     with _disk_errors(out.parent), _whole_or_nothing(out) as folder:
         counts = _write(folder, material, options, workers, say)
+        _write_lists(folder)
         _write_manifest(folder, material, facts, counts, source is None)
         text = debian_credits() if source is None else folder_credits(Path(str(source)).name)
         (folder / 'CREDITS.md').write_text(text, encoding='utf-8')
         draw_contact_sheet(folder, material.classes)
     say(f'{out}: {train} train, {val} val, {unlabeled} unlabelled scenes of {size} px')
     return out
+
+
+def prepare_command(root: Path) -> str | None:
+    """Return the command that made the data set in a folder; None where the folder holds none."""
+    manifest = _read_manifest(root)
+    if manifest is None:
+        return None
+    options = ''.join(f' --{name} {manifest[name]}' for name in asdict(Options()))
+    made_of = str(manifest['source']).rpartition(' ')[0]
+    source = '' if made_of == 'debian' else f' --source DIR/{made_of}'
+    return f'python tools/prepare_data.py cutoutscenes --out {shlex.quote(str(root))}{options}{source}'
+
+
+def _read_manifest(out: Path) -> dict | None:
+    try:
+        found = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get('name') == NAME else None
 
 
 def _cpu_count() -> int:
@@ -147,11 +173,8 @@ def _is_there(out: Path, facts: dict, force: bool) -> bool:
     """Tell whether the wanted data set exists; refuse to touch anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    try:
-        found = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get('name') != facts['name']:
+    found = _read_manifest(out)
+    if found is None:
         raise DataError(f'{out}: exists and is no CutoutScenes data set: choose another --out')
     differ = [f'{key} is {found.get(key)!r}, not {value!r}' for key, value in facts.items() if found.get(key) != value]
     if force:
@@ -248,6 +271,13 @@ def _write(
             'backgrounds': len(sampler.backgrounds),
         }
     return facts
+
+
+def _write_lists(folder: Path) -> None:
+    """List 10 % and 25 % of each class's training scenes, the smaller share being part of the larger one."""
+    for percent in LABEL_PERCENTS:
+        if not subset_path(folder / 'classification', percent).is_file():
+            write_subset(folder / 'classification', percent)
 
 
 def _count(material: Material, annotations: list[dict]) -> dict[str, int]:

@@ -71,6 +71,7 @@ def test_subset_takes_the_same_share_of_every_class_each_time(folders):
     assert [line.split('/')[0] for line in lines] == ['cat', 'cat', 'dog', 'dog']
     assert [line.split()[1] for line in lines] == ['0', '0', '1', '1']
     assert write_subset(folders, 50).read_text().splitlines() == lines
+    assert set(write_subset(folders, 25).read_text().splitlines()) < set(lines)
     assert len(write_subset(folders, 1).read_text().splitlines()) == 2  # one of each class at least
     with pytest.raises(DataError, match='--subset 0: expected a percentage'):
         write_subset(folders, 0)

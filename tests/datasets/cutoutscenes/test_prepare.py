@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset
 from PIL import Image
 from pycocotools.coco import COCO
 
 from hgkd_mm.datasets.cutoutscenes import prepare, prepare_cutoutscenes
+from hgkd_mm.engine.config import check_data, load_config
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.hooks.result_hook import dataset_facts
+from hgkd_mm.utils import sha256_json
 
+CONFIG = Path(__file__).parents[3] / 'configs/classification/resnet18_1xb32-coslr_cutoutscenes.py'
 SMALL = dict(size=64, train=18, val=9, unlabeled=5, workers=1)
 
 
@@ -116,6 +120,57 @@ def test_classes_and_identities_are_balanced(source):
         counts = [count for (category, _), count in mains.items() if category == name]
         assert sum(counts) == 30 and max(counts) - min(counts) <= 1
     assert len({sampler.background(index) for index in range(len(sampler.backgrounds))}) == len(sampler.backgrounds)
+
+
+def share(root: Path, percent: int) -> list[str]:
+    return (root / f'classification/meta/train_{percent}percent.txt').read_text().splitlines()
+
+
+def test_a_share_of_the_labels_is_the_same_of_each_class_and_part_of_a_larger_one(made, source, tmp_path):
+    few, more = share(made, 10), share(made, 25)
+    assert few == ['diamond/000012.png 0', 'disc/000016.png 1', 'square/000008.png 2']  # of 6 each, on every machine
+    assert set(few) < set(more)
+    assert Counter(line.split('/')[0] for line in more) == dict.fromkeys(('diamond', 'disc', 'square'), 2)
+    whole = CustomDataset(data_root=str(made), data_prefix='classification/train')
+    labels = {Path(item['img_path']).name: item['gt_label'] for item in map(whole.get_data_info, range(len(whole)))}
+    for line in more:
+        path, label = line.split()
+        assert labels[Path(path).name] == int(label)
+    again = prepare_cutoutscenes(tmp_path / 'x', source=source, say=quiet, **{**SMALL, 'val': 3, 'unlabeled': 0})
+    assert (share(again, 10), share(again, 25)) == (few, more)
+
+
+def test_lists_that_a_data_set_lacks_are_named_and_added_by_the_command_that_made_it(made, source, tmp_path):
+    out = tmp_path / 'set'
+    shutil.copytree(made, out)
+    shutil.rmtree(out / 'classification/meta')
+    cfg = load_config(CONFIG, {'data_root': str(out), 'label_share': 0.1})
+    with pytest.raises(DataError) as error:
+        check_data(cfg, ['train_dataloader'])
+    assert f'{out}/classification/meta/train_10percent.txt does not exist' in str(error.value)
+    command = str(error.value).partition('python tools/prepare_data.py cutoutscenes ')[2]
+    numbers = '--fold 0 --seed 0 --size 64 --train 18 --val 9 --unlabeled 5'
+    assert command == f'--out {out} {numbers} --source DIR/{source.name}'
+    before = (out / 'manifest.json').stat().st_mtime_ns
+    prepare_cutoutscenes(out, source=source, say=quiet, **SMALL)
+    check_data(cfg, ['train_dataloader'])
+    assert (share(out, 10), share(out, 25)) == (share(made, 10), share(made, 25))
+    assert (out / 'manifest.json').stat().st_mtime_ns == before
+
+
+def test_a_share_of_the_labels_is_another_data_set_in_records(made):
+    facts = {}
+    for part in (1.0, 0.25, 0.1):
+        cfg = load_config(CONFIG, {'data_root': str(made), 'label_share': part})
+        facts[part] = {**cfg.custom_hooks[-1].dataset, **dataset_facts(cfg)}
+    assert [(found['name'], found['num_train']) for found in facts.values()] == [
+        ('CutoutScenes', 18),
+        ('CutoutScenes, 25 % of the labels', 6),
+        ('CutoutScenes, 10 % of the labels', 3),
+    ]
+    assert len({found['sha256'] for found in facts.values()}) == 3
+    splits = json.loads((made / 'manifest.json').read_text())['splits']
+    assert facts[1.0]['sha256'] == sha256_json({name: splits[name]['sha256'] for name in ('train', 'val')})
 
 
 def test_a_finished_data_set_is_left_alone(made, source):
