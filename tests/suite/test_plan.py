@@ -139,6 +139,13 @@ def test_other_pictures_or_another_teacher_change_what_is_made_of_them(expand, p
     assert not any('scratch' in name for name in found)
 
 
+def test_a_random_teacher_is_made_by_a_job(expand):
+    plan = expand(lambda c: c['teachers'].update(random={'convert': 'random-vit-s14'}))
+    (job,) = (job for job in plan.jobs if job.kind == 'teacher')
+    assert job.command[2] == 'random-vit-s14'
+    assert job.command[-1] == job.product and job.product.endswith('/random-vit-s14.safetensors')
+
+
 @pytest.mark.parametrize(
     ('change', 'error', 'message'),
     [

