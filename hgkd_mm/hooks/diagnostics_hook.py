@@ -22,7 +22,7 @@ from ..registry import HOOKS
 from ..seeding import seeded
 from ..sparse import PatchMask
 from ..transfer import reestimate_batchnorm
-from .teacher_hook import TeacherHook
+from .teacher_hook import teacher_of
 
 
 class Batch(NamedTuple):
@@ -91,7 +91,7 @@ class DiagnosticsHook(Hook):
         return found
 
     def _load(self, runner: Runner, model: Any) -> list[Batch]:
-        teacher = next((hook.teacher for hook in runner.hooks if isinstance(hook, TeacherHook)), None)
+        teacher = teacher_of(runner)
         loader = runner.build_dataloader(dict(self.dataloader))
         count = min(self.num_images, len(loader.dataset))
         if count < 4:

@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseDataPreprocessor, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..engine.sync_batchnorm import synchronise_batchnorm
+from ..errors import ConfigError
 from ..models.knn_head import knn_scores
 from ..registry import HOOKS
 from ..transfer import reestimate_batchnorm
 from .features import extract_features
+from .teacher_hook import teacher_of
 
 
 def knn_accuracy(
@@ -88,22 +90,37 @@ class ProbeHook(Hook):
     ``val/knn_top1``: weighted nearest neighbours; ``val/linear_top1``: a linear classifier. Both in percent. The
     processes of a distributed run share the work and find what one would.
 
+    ``val/teacher_knn_top1`` and ``val/teacher_linear_top1``, on request: the same of the teacher's tokens of the same
+    whole images, averaged over positions; of several targets the last. Computed once, logged every time.
+
     Args:
         train_dataloader: Config of labelled images, the neighbours, unshuffled.
         val_dataloader: Config of labelled images to classify, unshuffled.
         interval: In epochs.
         k: Neighbours.
         num_batches: Batches a process on which a copy's BatchNorm is re-estimated for whole images before probing.
+        probe_teacher: Probe the run's teacher too, if it has one.
+
+    Raises:
+        ConfigError: When it is time for the first time: the teacher to probe has a target other than 'full'.
     """
 
     def __init__(
-        self, train_dataloader: dict, val_dataloader: dict, interval: int = 10, k: int = 20, num_batches: int = 10
+        self,
+        train_dataloader: dict,
+        val_dataloader: dict,
+        interval: int = 10,
+        k: int = 20,
+        num_batches: int = 10,
+        probe_teacher: bool = False,
     ) -> None:
         self.loader_cfgs = (train_dataloader, val_dataloader)
         self.loaders: tuple[DataLoader, DataLoader] | None = None
         self.interval = interval
         self.k = k
         self.num_batches = num_batches
+        self.probe_teacher = probe_teacher
+        self.of_teacher: dict[str, float] | None = None
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Probe when it is time."""
@@ -124,7 +141,22 @@ class ProbeHook(Hook):
         images = (model.data_preprocessor(batch, True)['inputs'] for batch in self.loaders[0])
         reestimate_batchnorm(backbone, islice(images, self.num_batches))
         found = probe_accuracies(backbone, model.data_preprocessor, self.loaders, self.k)
+        if self.probe_teacher:
+            self.of_teacher = self.of_teacher or self._probe_teacher(runner, self.loaders)
+            found |= self.of_teacher
         for name, accuracy in found.items():
             runner.message_hub.update_scalar(f'val/{name}', accuracy)
             runner.visualizer.add_scalar(f'val/{name}', accuracy, step=runner.epoch + 1)
         return found
+
+    def _probe_teacher(self, runner: Runner, loaders: Sequence[DataLoader]) -> dict[str, float]:
+        teacher = teacher_of(runner)
+        if teacher is None:
+            return {}
+        if (target := teacher.teachers[-1].target) != 'full':
+            raise ConfigError(
+                f"ProbeHook: probe_teacher=True shows whole images, found a teacher's target={target!r}; expected 'full'"
+            )
+        untouched = BaseDataPreprocessor().to(teacher.device)  # teachers normalise images themselves
+        found = probe_accuracies(teacher, untouched, loaders, self.k)
+        return {f'teacher_{name}': accuracy for name, accuracy in found.items()}

@@ -107,6 +107,11 @@ class TeacherHook(Hook):
             self.cache.flush()
 
 
+def teacher_of(runner: Runner) -> Any:
+    """Return the :class:`TeacherGroup` of a run that has started, None if nothing teaches it."""
+    return next((hook.teacher for hook in runner.hooks if isinstance(hook, TeacherHook)), None)
+
+
 def views_of_others(count: int, num_views: int) -> Tensor:
     """Assign every view the same view of another image, by a random cycle through all images.
 

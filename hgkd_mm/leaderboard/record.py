@@ -228,8 +228,8 @@ class PretrainingRecord(_Part):
     """One pretraining run: its facts, cost and curves.
 
     ``curves`` has points (epoch, value) by name: ``loss``; ``knn_top1`` and ``linear_top1``, the frozen backbone's
-    accuracy in percent; ``explained_variance_visible`` and ``explained_variance_masked``, at most 1; what
-    :class:`hgkd_mm.hooks.DiagnosticsHook` found on unseen images.
+    accuracy in percent, ``teacher_knn_top1`` and ``teacher_linear_top1``, its teacher's; ``explained_variance_visible``
+    and ``explained_variance_masked``, at most 1; what :class:`hgkd_mm.hooks.DiagnosticsHook` found on unseen images.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION

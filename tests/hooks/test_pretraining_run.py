@@ -149,11 +149,14 @@ def test_a_cache_of_other_images_is_refused(data_root, tmp_path):
 
 
 def test_a_control_with_shuffled_targets_is_recorded_as_one(data_root, tmp_path):
-    options = dict(shuffle_targets=True, variant='a control', probe_interval=1)
+    options = dict(shuffle_targets=True, variant='a control', probe_interval=1, probe_teacher=True)
     run(data_root, tmp_path / 'run', **options)
     record = json.loads((tmp_path / 'run/pretraining.json').read_text())
     assert record['pretraining']['targets_shuffled'] is True and record['pretraining']['variant'] == 'a control'
     assert [epoch for epoch, _ in record['curves']['knn_top1']] == [1, 2]
+    for name in ('teacher_knn_top1', 'teacher_linear_top1'):
+        (first, one), (second, same) = record['curves'][name]
+        assert (first, second) == (1, 2) and one == same
     run(data_root, tmp_path / 'plain', cache=str(tmp_path / 'run/tokens'))  # the cache is the right one
     losses = [[line['loss'] for line in scalars(tmp_path / name) if 'loss' in line] for name in ('run', 'plain')]
     assert losses[0] != losses[1]

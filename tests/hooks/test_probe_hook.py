@@ -4,11 +4,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
 
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.hooks import ProbeHook, TeacherHook
 from hgkd_mm.hooks.features import in_order
 from hgkd_mm.hooks.probe_hook import knn_accuracy, linear_accuracy
 
@@ -59,6 +66,72 @@ def test_samples_dealt_out_to_processes_come_back_in_order(size, processes):
     dealt = [index % size for index in range(rounds * processes)]  # padded from the start, as the sampler does
     parts = [torch.tensor(dealt[rank::processes]) for rank in range(processes)]
     assert in_order(parts, size).tolist() == list(range(size))
+
+
+@pytest.fixture
+def small_run(tiny_teacher, mini_cutoutscenes):
+    """A run with a teacher, as its hooks see it, and loaders of the images to probe with."""
+
+    def loader(split):
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='mmpretrain.PackInputs')]
+        root = str(mini_cutoutscenes / 'classification' / split)
+        dataset = dict(type='mmpretrain.CustomDataset', data_root=root, pipeline=pipeline)
+        sampler = dict(type='DefaultSampler', shuffle=False)
+        return dict(batch_size=5, sampler=sampler, dataset=dataset, collate_fn=dict(type='default_collate'))
+
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8),
+            data_preprocessor=dict(mean=[120, 120, 120], std=[60, 60, 60]),
+        )
+    )
+
+    def start(**teacher):
+        hook = TeacherHook(dict(tiny_teacher, **teacher))
+        logs = dict(message_hub=Mock(), visualizer=Mock(), epoch=0)
+        runner = SimpleNamespace(model=model, hooks=[hook], build_dataloader=Runner.build_dataloader, **logs)
+        hook.before_train(runner)
+        return runner
+
+    return start, loader('train'), loader('val')
+
+
+def test_the_teacher_is_probed_once_by_its_mean_tokens_of_the_same_images(small_run, mini_cutoutscenes, monkeypatch):
+    start, *loaders = small_run
+    runner = start(layer=[1, 2])
+    teacher = runner.hooks[0].teacher
+    data = []
+    for split in ('train', 'val'):
+        folders = sorted((mini_cutoutscenes / 'classification' / split).iterdir())
+        files = [(path, label) for label, folder in enumerate(folders) for path in sorted(folder.iterdir())]
+        images = [torch.from_numpy(cv2.imread(str(path))).permute(2, 0, 1) for path, _ in files]
+        tokens = [teacher.teachers[0](image[None])[1][0] for image in images]  # of the second of two layers
+        data += [torch.stack([part.flatten(1).mean(1) for part in tokens]), torch.tensor([label for _, label in files])]
+    hook = ProbeHook(*loaders, k=3, num_batches=1, probe_teacher=True)
+    found = hook.probe(runner)
+    assert found['teacher_knn_top1'] == pytest.approx(knn_accuracy(*data, k=3))
+    assert found['teacher_linear_top1'] == pytest.approx(linear_accuracy(*data))
+    monkeypatch.setattr(type(teacher), 'forward', None)  # asked no more
+    assert hook.probe(runner) == found
+    logged = [call.args for call in runner.message_hub.update_scalar.call_args_list]
+    assert logged.count(('val/teacher_knn_top1', found['teacher_knn_top1'])) == 2
+
+
+def test_without_a_teacher_only_the_student_is_probed(small_run):
+    start, *loaders = small_run
+    runner = start()
+    runner.hooks = []
+    found = ProbeHook(*loaders, num_batches=1, probe_teacher=True).probe(runner)
+    assert found.keys() == {'knn_top1', 'linear_top1'}
+
+
+def test_a_teacher_of_visible_patches_is_not_probed(small_run):
+    start, *loaders = small_run
+    hook = ProbeHook(*loaders, num_batches=1, probe_teacher=True)
+    with pytest.raises(ConfigError, match="found a teacher's target='visible'; expected 'full'"):
+        hook.probe(start(target='visible'))
 
 
 SCRIPT = """

@@ -267,7 +267,13 @@ def _curves(table: Table, row: Row, pretrainings: list[_Pretrained]) -> list[dic
             pretrainings, {'visible': 'explained_variance_visible', 'masked': 'explained_variance_masked'}
         )),
         ('Frozen backbone during pretraining', 'top-1 %', _kinds(
-            pretrainings, {'kNN': 'knn_top1', 'linear': 'linear_top1'}
+            pretrainings,
+            {
+                'kNN': 'knn_top1',
+                'linear': 'linear_top1',
+                "teacher's kNN": 'teacher_knn_top1',
+                "teacher's linear": 'teacher_linear_top1',
+            },
         )),
     ]  # fmt: skip
     return [
@@ -281,7 +287,7 @@ def _kinds(pretrainings: list[_Pretrained], curves: dict[str, str]) -> list[dict
     """Draw curves of some kinds by name: a run has one colour, a kind one dash."""
     return [
         _line(f'{kind} {label}'.strip(), one.curves.get(key, ())) | {'colour': colour, 'dash': dash}
-        for dash, (kind, key) in zip(('solid', 'dot'), curves.items(), strict=False)
+        for dash, (kind, key) in zip(('solid', 'dot', 'dash', 'dashdot'), curves.items(), strict=False)
         for colour, (label, _, one) in enumerate(pretrainings)
     ]
 
