@@ -155,7 +155,7 @@ class ProbeHook(Hook):
             return {}
         if (target := teacher.teachers[-1].target) != 'full':
             raise ConfigError(
-                f"ProbeHook: probe_teacher=True shows whole images, found a teacher's target={target!r}; expected 'full'"
+                f"ProbeHook: probe_teacher=True shows whole images, found a teacher of target={target!r}, not 'full'"
             )
         untouched = BaseDataPreprocessor().to(teacher.device)  # teachers normalise images themselves
         found = probe_accuracies(teacher, untouched, loaders, self.k)

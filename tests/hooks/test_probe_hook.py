@@ -130,7 +130,7 @@ def test_without_a_teacher_only_the_student_is_probed(small_run):
 def test_a_teacher_of_visible_patches_is_not_probed(small_run):
     start, *loaders = small_run
     hook = ProbeHook(*loaders, num_batches=1, probe_teacher=True)
-    with pytest.raises(ConfigError, match="found a teacher's target='visible'; expected 'full'"):
+    with pytest.raises(ConfigError, match="found a teacher of target='visible', not 'full'"):
         hook.probe(start(target='visible'))
 
 

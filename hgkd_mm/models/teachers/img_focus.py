@@ -13,7 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ MAX_IMAGES = 8
 _LAYERS = 12
 _PATCH = 14
 # Norm epsilon, layer scale and GELU (exact, by erf) are read off the graph's nodes.
-BACKBONE = {
+BACKBONE: dict[str, Any] = {
     'type': 'mmpretrain.VisionTransformer',
     'arch': {
         'embed_dims': 384,
