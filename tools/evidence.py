@@ -12,7 +12,7 @@ from hgkd_mm.utils import cli_errors
 def main() -> None:
     """Parse arguments and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folders', nargs='+', metavar='DIR', help='searched for records')
+    parser.add_argument('folders', nargs='+', metavar='DIR', help='has a folder of records for every suite')
     parser.add_argument('--document', default='docs/evidence.md', type=Path, help='default: %(default)s')
     args = parser.parse_args()
     for problem in write_page(args.folders, args.document):

@@ -1,21 +1,17 @@
-"""The generated parts of docs/evidence.md: every comparison of the study as the records have it."""
+"""The generated parts of docs/evidence.md."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from ..leaderboard.collect import METHOD_NAMES, Row, Table, find_runs, make_tables, paired_differences
-from ..leaderboard.compare import over_identities
-from ..leaderboard.names import data_name, markdown_table, number, protocol_name, row_name
-from ..leaderboard.record import METRICS, primary_metric
+from ..leaderboard.names import markdown_table
 from ..leaderboard.reported import Reported, load_reported
 from ..utils import insert_block, write_block
-from .bootstrap import Interval
-from .claims import CLAIMS, Claim
+from ..visualization.curves import draw_learning_curves
+from .ablations import render_ablations, render_convergence
+from .comparisons import judged, render_comparisons
 from .cost import render_costs
-from .holm import holm
-from .paired import paired_interval, paired_p, sign_flip_p
+from .measured import Suite, read_suites
 
 PAPER = 'https://arxiv.org/abs/2309.09571'
 #: Configs here that come nearest to the paper's ResNet-50.
@@ -23,78 +19,8 @@ FULL_SCALE = (
     'configs/pretraining/hgkd_resnet50_8xb256-amp-coslr-800e_in1k.py',
     'configs/classification/resnet50_8xb256-coslr-300e_in1k.py',
 )
-OURS = METHOD_NAMES['HGKD']
-HEAD = ['Comparison', 'What', 'Ours', 'Theirs', 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
-HEAD += ['Other objects', 'Must / aim']
-
-
-class Found(NamedTuple):
-    """Two rows that a claim is about, and the differences of their pairs of runs."""
-
-    claim: Claim
-    table: Table
-    ours: Row
-    theirs: Row
-    differences: list[float]
-    identities: Interval | None
-
-
-def find(tables: Iterable[Table], claims: Sequence[Claim] = CLAIMS) -> list[Found]:
-    """Find what the records say about each claim: every H-GKD row with its twin of the same network and protocol."""
-    tables = list(tables)
-    found = []
-    for claim in claims:
-        for table in tables:
-            for row in table.rows:
-                twin = table.twin(row, claim.over) if table.task == claim.task and row.method == OURS else None
-                if twin is None or not all(claim.metric in each.metrics for each in (row, twin)):
-                    continue
-                differences = paired_differences(row, twin, claim.metric)
-                if differences:
-                    primary = claim.metric == primary_metric(table.task)
-                    identities = over_identities(row, twin) if primary else None
-                    found.append(Found(claim, table, row, twin, differences, identities))
-    return found
-
-
-def render_comparisons(tables: Iterable[Table], claims: Sequence[Claim] = CLAIMS) -> str:
-    """Write a table with a line for every comparison; 'no run yet' where the records have none.
-
-    ``p`` is of the paired t-test over folds and seeds, then adjusted by Holm's method over all lines that have one,
-    then that of the exact sign-flip test. The interval is Student's t over the pairs; that of other objects is the
-    bootstrap over identities.
-    """
-    found = find(tables, claims)
-    p_values = [paired_p(one.differences) for one in found]
-    adjusted = iter(holm([p for p in p_values if p is not None]))
-    corrected = [None if p is None else next(adjusted) for p in p_values]
-    lines = []
-    for claim in claims:
-        name = f'{METRICS[claim.task][claim.metric].label}, {OURS} - {claim.over}'
-        wanted = f'{claim.must:+g} / {claim.aim:+g}'
-        mine = [
-            _line(one, name, p, after) + [wanted]
-            for one, p, after in zip(found, p_values, corrected, strict=True)
-            if one.claim is claim
-        ]
-        lines += mine or [[name, 'no run yet', *[''] * (len(HEAD) - 3), wanted]]
-    return markdown_table(HEAD, lines)
-
-
-def _line(one: Found, name: str, p: float | None, corrected: float | None) -> list[str]:
-    metric, objects = one.claim.metric, one.identities
-    interval = paired_interval(one.differences)
-    return [
-        name,
-        f'{data_name(one.table)}, {protocol_name(one.table)}; {row_name(one.ours)}',
-        number(one.ours, metric),
-        number(one.theirs, metric),
-        f'{sum(one.differences) / len(one.differences):+.1f}',
-        '' if interval is None else f'{interval[0]:+.1f} to {interval[1]:+.1f}',
-        str(len(one.differences)),
-        *('' if value is None else f'{value:.2g}' for value in (p, corrected, sign_flip_p(one.differences))),
-        '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
-    ]
+#: Beside the document.
+CURVES = 'images/learning-curves.svg'
 
 
 def render_paper(published: Iterable[Reported], source: str = PAPER) -> str:
@@ -113,39 +39,45 @@ def render_paper(published: Iterable[Reported], source: str = PAPER) -> str:
     return markdown_table(['Student', 'Start', 'Result', 'Where'], lines)
 
 
-def render(folders: Iterable[str | os.PathLike]) -> tuple[dict[str, str], list[str]]:
-    """Render the generated blocks.
-
-    Args:
-        folders: Searched for records.
-
-    Returns:
-        Blocks by name, and what is wrong with records that were left out.
+def render(suites: Sequence[Suite]) -> dict[str, str]:
+    """Render the generated blocks, by name.
 
     Raises:
-        RecordError: There is no sound record, or predictions are not those of theirs.
+        RecordError: Predictions are not those of their record.
     """
-    found = find_runs(folders)
-    blocks = {
+    return {
         'paper': render_paper(load_reported()),
-        'comparisons': render_comparisons(make_tables(found.runs)),
+        'comparisons': render_comparisons(judged(suites)),
+        'ablations': _each(suites, render_ablations),
+        'convergence': _each(suites, render_convergence),
         'cost': render_costs(*FULL_SCALE),
     }
-    return blocks, found.problems
+
+
+def _each(suites: Iterable[Suite], render_one: Callable[[Suite], str]) -> str:
+    return '\n'.join(f'`{suite.name}`:\n\n{render_one(suite)}' for suite in suites)
 
 
 def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike) -> list[str]:
-    """Replace the generated blocks of the page; see :func:`render`.
+    """Replace the generated blocks of the page, and draw the learning curves beside it.
+
+    Args:
+        folders: Each has a folder of records for every suite.
+        document: Markdown file with the blocks' markers.
 
     Returns:
         What is wrong with records that were left out.
 
     Raises:
-        RecordError: As :func:`render`, or a block's markers are missing; nothing is written then.
+        RecordError: There is no sound record, predictions are not those of theirs, or a block's markers are missing;
+            nothing is written then.
     """
-    blocks, problems = render(folders)
+    document = Path(document)
+    suites, problems = read_suites(folders)
+    blocks = render(suites)
     for name in blocks:  # before anything is written
-        insert_block(Path(document), name, '')
+        insert_block(document, name, '')
     for name, body in blocks.items():
-        write_block(Path(document), name, body)
+        write_block(document, name, body)
+    draw_learning_curves([table for suite in judged(suites) for table in suite.tables], document.parent / CURVES)
     return problems

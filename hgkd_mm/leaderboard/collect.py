@@ -30,6 +30,11 @@ METHOD_NAMES = {
 }
 SCRATCH = 'from scratch'
 SPARK = 'SparK'
+#: Variants that are controls: the student imitates an untrained teacher, or the tokens of other images.
+RANDOM, SHUFFLED = 'random teacher', 'shuffled targets'
+
+#: What was measured, by fold and seed.
+Values = dict[tuple[int, int], float]
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,16 @@ class Row:
         return METHOD_NAMES.get(self.pretraining.method, self.pretraining.method)
 
     @property
-    def is_variant(self) -> bool:
-        """Whether something is special about the pretraining: it has a variant's name, or targets were shuffled."""
-        return self.pretraining is not None and bool(self.pretraining.variant or self.pretraining.targets_shuffled)
+    def variant(self) -> str | None:
+        """What is special about the pretraining; None of a method as it is. A control is one whatever it is called."""
+        pre = self.pretraining
+        if pre is None or not (pre.targets_shuffled or (pre.teacher or '').startswith('random-')):
+            return pre and pre.variant
+        return SHUFFLED if pre.targets_shuffled else RANDOM
+
+    def values(self, metric: str) -> Values:
+        """Return a metric of every run, in percent."""
+        return {run.key: run.record.metrics[metric] for run in self.runs}
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the runs, in percent."""
@@ -105,19 +117,16 @@ class Row:
         return self.model.name, self.model.backbone, self.model.params
 
 
-def paired_differences(ours: Row, theirs: Row, metric: str) -> list[float]:
-    """Return ours - theirs of every two runs which share fold and seed, in points; both rows have the metric."""
-    mine, other = ({run.key: run.record.metrics[metric] for run in row.runs} for row in (ours, theirs))
-    return [mine[key] - other[key] for key in sorted(mine.keys() & other.keys())]
+def paired_differences(ours: Values, theirs: Values) -> list[float]:
+    """Return ours - theirs of every two values which share fold and seed, in points."""
+    return [ours[key] - theirs[key] for key in sorted(ours.keys() & theirs.keys())]
 
 
-def paired_gain(ours: Row, theirs: Row, metric: str) -> Gain | None:
-    """Compare two rows run by run; None when one of them lacks the metric."""
-    if metric not in ours.metrics or metric not in theirs.metrics:
-        return None
-    differences = paired_differences(ours, theirs, metric)
+def paired_gain(ours: Values, theirs: Values) -> Gain:
+    """Compare two rows run by run; both have a value at least."""
+    differences = paired_differences(ours, theirs)
     if not differences:  # nothing in common: the means are all there is
-        return Gain(ours.mean(metric) - theirs.mean(metric), 0, None)
+        return Gain(statistics.fmean(ours.values()) - statistics.fmean(theirs.values()), 0, None)
     return Gain(statistics.fmean(differences), len(differences), paired_p(differences))
 
 
@@ -159,7 +168,7 @@ class Table:
         """Best row by method and network, then by epochs of pretraining."""
         found: dict[tuple, dict[float, Row]] = defaultdict(dict)
         for row in self.rows:
-            if not row.is_variant:
+            if row.variant is None:
                 found[row.method, row.network].setdefault(_epochs(row), row)
         return found
 
@@ -178,7 +187,9 @@ class Table:
     def gain(self, row: Row, metric: str, over: str = SCRATCH) -> Gain | None:
         """Compare a row with its twin under this protocol; None when there is none."""
         twin = self.twin(row, over)
-        return None if twin is None else paired_gain(row, twin, metric)
+        if twin is None or metric not in row.metrics or metric not in twin.metrics:
+            return None
+        return paired_gain(row.values(metric), twin.values(metric))
 
 
 def _epochs(row: Row) -> float:

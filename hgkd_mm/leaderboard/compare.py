@@ -79,20 +79,14 @@ def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
     for table, row in ours:
         for other_table, other in theirs:
             if table is other_table and row is not other and row.model.name == other.model.name:
-                gain = paired_gain(row, other, primary_metric(table.task))
-                if gain is not None:
-                    found.append(
-                        Comparison(table, row, other, gain, *_interval(row, other), over_identities(row, other))
-                    )
+                values = [one.values(primary_metric(table.task)) for one in (row, other)]
+                interval = paired_interval(paired_differences(*values)) or (None, None)
+                found.append(
+                    Comparison(table, row, other, paired_gain(*values), *interval, over_identities(row, other))
+                )
     if not found:
         raise RecordError(f'{a!r} and {b!r} were never measured on the same data under the same protocol')
     return found
-
-
-def _interval(a: Row, b: Row) -> tuple[float | None, float | None]:
-    """Bound the mean difference at 95 %, by Student's t over the pairs."""
-    metric = primary_metric(a.runs[0].record.task)
-    return paired_interval(paired_differences(a, b, metric)) or (None, None)
 
 
 def over_identities(a: Row, b: Row) -> Interval | None:

@@ -2,7 +2,8 @@
 
 import html
 import re
-from collections.abc import Iterable
+import statistics
+from collections.abc import Collection, Iterable
 
 import yaml
 
@@ -101,8 +102,13 @@ def label(table: Table, metric: str) -> str:
 
 def number(row: Row, metric: str) -> str:
     """Write mean and standard deviation."""
-    std = row.std(metric)
-    return f'{row.mean(metric):.1f}' + (f' ± {std:.1f}' if std is not None else '')
+    return spread([run.record.metrics[metric] for run in row.runs])
+
+
+def spread(values: Collection[float]) -> str:
+    """Write the mean of some numbers and, of two or more, their standard deviation."""
+    mean = f'{statistics.fmean(values):.1f}'
+    return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
 
 def gain_text(gain: Gain | None) -> str:

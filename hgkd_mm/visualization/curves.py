@@ -1,12 +1,18 @@
-"""Curves of a pretraining run from its log."""
+"""Curves of trainings: of a pretraining run from its log, of fine-tunings from their records."""
 
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.figure import Figure
 
 from ..errors import DataError
+from ..leaderboard.collect import Table
 from ..leaderboard.curves import read_scalars
+from ..leaderboard.names import data_name, epochs, label, start_name
+from ..leaderboard.record import primary_metric
 from .figure import save
 
 
@@ -36,4 +42,30 @@ def draw_explained_variance(work_dir: str | os.PathLike, out: str | os.PathLike)
     axis.set(xlabel='iteration', ylabel='explained variance', title='Student prediction of the teacher tokens')
     axis.legend(frameon=False)
     axis.spines[['top', 'right']].set_visible(False)
+    return save(figure, out)
+
+
+def draw_learning_curves(tables: Sequence[Table], out: str | os.PathLike) -> Path:
+    """Plot the primary metric over the epochs of fine-tuning, a picture a table and a line a row: the mean of its runs.
+
+    Args:
+        tables: At least one.
+        out: PNG or SVG to write; the same tables give the same bytes.
+    """
+    columns = min(2, len(tables))
+    rows = math.ceil(len(tables) / columns)
+    figure = Figure(figsize=(6 * columns, 3.8 * rows), layout='constrained')
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, table in zip(axes, tables, strict=False):
+        metric = primary_metric(table.task)
+        for row in table.rows:
+            curves = [{point.epoch: point.metrics[metric] for point in run.record.curve} for run in row.runs]
+            shared = sorted(set.intersection(*map(set, curves)))
+            axis.plot(shared, [fmean(curve[epoch] for curve in curves) for epoch in shared], label=start_name(row))
+        title = f'{data_name(table)}\n{table.rows[0].model.name}, {epochs(table.protocol.epochs)}'
+        axis.set(xlabel='epoch', ylabel=label(table, metric), title=title)
+        axis.legend(frameon=False, fontsize=7)
+        axis.spines[['top', 'right']].set_visible(False)
+    for axis in axes[len(tables) :]:
+        axis.set_axis_off()
     return save(figure, out)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -39,8 +40,9 @@ def show(axis: Axes, image: np.ndarray, size: tuple[int, int] | None = None) -> 
 
 
 def save(figure: Figure, path: str | os.PathLike) -> Path:
-    """Write a figure as PNG."""
+    """Write a figure as PNG or, by its name, as SVG; equal figures are equal files."""
     FigureCanvasAgg(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    undated = {'Date': None} if Path(path).suffix == '.svg' else None
+    with atomic_write(path) as temporary, rc_context({'svg.hashsalt': 'hgkd_mm'}):
+        figure.savefig(temporary, dpi=130, metadata=undated)
     return Path(path)

@@ -178,7 +178,7 @@ def test_a_variant_has_gains_but_is_no_twin_of_others(make_record, hgkd):
     ]
     (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, targets_shuffled=True)), *spark, make_record(30.0))
     variant, control, plain, _ = table.rows
-    assert [row.is_variant for row in table.rows] == [True, True, False, False]
+    assert [row.variant for row in table.rows] == ['half of the images unmasked', 'shuffled targets', None, None]
     assert table.gain(control, 'top1', 'SparK').value == 5
     assert table.gain(variant, 'top1').value == 20
     assert table.twin(plain, 'H-GKD') is None

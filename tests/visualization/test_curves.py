@@ -1,12 +1,16 @@
 """Curves come from the log, and only from one that has them."""
 
 import json
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from hgkd_mm.errors import DataError
-from hgkd_mm.visualization.curves import draw_explained_variance, read_scalars
+from hgkd_mm.leaderboard.collect import Run, make_tables
+from hgkd_mm.visualization.curves import draw_explained_variance, draw_learning_curves, read_scalars
 
 
 def write_log(work_dir, run: str, lines: list[dict]) -> None:
@@ -33,3 +37,18 @@ def test_a_log_of_another_method_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match='explained_variance'):
         draw_explained_variance(tmp_path, tmp_path / 'curve.png')
     assert not (tmp_path / 'curve.png').exists()
+
+
+def test_learning_curves_are_means_of_runs_and_the_same_bytes_each_time(tmp_path, record_factory):
+    runs = [
+        Run(Path(str(seed)), record_factory(40.0, seed=seed, curve=curve))
+        for seed, curve in enumerate([(10, 30), (20, 40)])
+    ]
+    tables = make_tables(runs)
+    with patch.object(Axes, 'plot', autospec=True, side_effect=Axes.plot) as plot:
+        draw_learning_curves(tables, tmp_path / 'curves.png')
+    assert [(*call.args[1:], call.kwargs) for call in plot.mock_calls] == [
+        ([1, 2], [15, 35], {'label': 'from scratch'})
+    ]
+    first, again = (draw_learning_curves(tables, tmp_path / name).read_bytes() for name in ('a.svg', 'b.svg'))
+    assert first == again and b'from scratch' in first

@@ -1,0 +1,125 @@
+"""The claims beside what the records say."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from ..leaderboard.collect import Row, Table, Values, paired_differences
+from ..leaderboard.compare import over_identities
+from ..leaderboard.names import data_name, markdown_table, protocol_name, row_name, spread
+from ..leaderboard.record import primary_metric
+from .bootstrap import Interval
+from .claims import CLAIMS, STUDY, Claim
+from .holm import holm
+from .measured import Suite, labels, quantity
+from .paired import paired_interval, paired_p, sign_flip_p
+
+HEAD = ['Comparison', 'What', 'Ours', 'Theirs', 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
+HEAD += ['Other objects', 'Must / aim', 'Reached']
+
+
+class Found(NamedTuple):
+    """Two rows that a claim is about (one, of a number that stands for itself) and what was measured of them."""
+
+    claim: Claim
+    table: Table
+    row: Row
+    ours: Values
+    theirs: Values
+    differences: list[float]
+    identities: Interval | None
+
+    @property
+    def p(self) -> float | None:
+        """Of the paired t-test; None for a number that stands for itself, which is no difference."""
+        return paired_p(self.differences) if self.claim.over else None
+
+
+def judged(suites: Sequence[Suite]) -> list[Suite]:
+    """Return the study alone; while there is none, all suites."""
+    return [suite for suite in suites if suite.name == STUDY] or list(suites)
+
+
+def find(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> list[Found]:
+    """Find what the records say about each claim: every row that starts so, with its twin of the same protocol."""
+    suites = list(suites)
+    return [one for claim in claims for suite in suites for one in _find(suite, claim)]
+
+
+def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
+    probed = set()
+    for table in suite.tables:
+        if table.task != claim.task or labels(table) != claim.labels:
+            continue
+        for row in filter(claim.ours.fits, table.rows):
+            twin = table.twin(row, claim.over) if claim.over else None
+            ours, theirs = suite.values(row, claim.metric), suite.values(twin, claim.metric) if twin else {}
+            differences = paired_differences(ours, theirs) if claim.over else list(ours.values())
+            arm = (row.model.backbone, row.pretraining)
+            if not differences or arm in probed:
+                continue
+            if claim.metric not in row.metrics:  # a probe is the same under every protocol
+                probed.add(arm)
+            primary = claim.metric == primary_metric(table.task)
+            identities = over_identities(row, twin) if twin and primary else None
+            yield Found(claim, table, row, ours, theirs, differences, identities)
+
+
+def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
+    """Write a table with a line for every comparison; 'no run yet' where the records have none.
+
+    ``p`` is of the paired t-test over folds and seeds, then adjusted by Holm's method over all lines that have one,
+    then that of the exact sign-flip test. The interval is Student's t over the pairs; that of other objects is the
+    bootstrap over identities.
+    """
+    found = find(suites, claims)
+    adjusted = iter(holm([one.p for one in found if one.p is not None]))
+    corrected = [None if one.p is None else next(adjusted) for one in found]
+    lines = []
+    for claim in claims:
+        mine = [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
+        lines += mine or [[_name(claim), 'no run yet', *[''] * (len(HEAD) - 4), _wanted(claim), '']]
+    return markdown_table(HEAD, lines)
+
+
+def _name(claim: Claim) -> str:
+    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {claim.over}' if claim.over else '')
+
+
+def _wanted(claim: Claim) -> str:
+    if claim.noise:
+        return 'within noise'
+    sign = '+' if claim.over else ''
+    return '' if claim.must is None or claim.aim is None else f'{claim.must:{sign}g} / {claim.aim:{sign}g}'
+
+
+def _line(one: Found, corrected: float | None) -> list[str]:
+    claim, differences = one.claim, one.differences
+    interval, objects = paired_interval(differences), one.identities
+    sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
+    protocol = protocol_name(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
+    return [
+        _name(claim),
+        f'{data_name(one.table)}, {protocol}; {row_name(one.row)}',
+        spread(one.ours.values()),
+        spread(one.theirs.values()) if one.theirs else '',
+        f'{fmean(differences):+.1f}' if claim.over else '',
+        '' if interval is None else f'{interval[0]:{sign}.1f} to {interval[1]:{sign}.1f}',
+        str(len(differences)),
+        *('' if value is None else f'{value:.2g}' for value in (one.p, corrected, signs)),
+        '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
+        _wanted(claim),
+        _reached(claim, fmean(differences), interval, one.p),
+    ]
+
+
+def _reached(claim: Claim, mean: float, interval: tuple[float, float] | None, p: float | None) -> str:
+    """Say what was reached; nothing where one pair of runs, or no wish, leaves it open."""
+    if interval is None:
+        return ''
+    if claim.noise:
+        return 'yes' if interval[0] <= 0 <= interval[1] else 'no'
+    if claim.must is None or claim.aim is None:
+        return ''
+    sure = not claim.over or claim.must == 0 or (p is not None and p < 0.01)
+    return 'no' if mean < claim.must or not sure else 'aim' if mean >= claim.aim else 'must'

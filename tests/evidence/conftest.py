@@ -1,0 +1,49 @@
+import pytest
+
+from hgkd_mm.evidence.measured import read_suites
+from hgkd_mm.leaderboard.record import save_record
+
+
+@pytest.fixture
+def suites(tmp_path, record_factory, write_pretraining_to):
+    """Factory of the suites below ``tmp_path``, one of which is written from the numbers of its starts.
+
+    A start is its provenance (None from scratch), its results by fold (a number, or all of a curve), its probes by
+    fold, and facts that differ from the record factory's; ``data`` names the data set.
+    """
+
+    def write(*starts, name='study'):
+        for pretraining, values, probes, facts in ((*start, {})[:4] for start in starts):
+            facts = dict(facts)
+            data = facts.pop('data', 'Toy')
+            for fold, value in enumerate(values):
+                curve = value if isinstance(value, tuple) else (value,)
+                number = len(list(tmp_path.rglob('result.json')))
+                folder = tmp_path / name / f'run{number}'
+                pre = pretraining and {**pretraining, 'seed': 0, 'backbone_sha256': f'{number:064x}'}
+                if pre:
+                    curves = {probe: [(10.0, 1.0), (20.0, found[fold])] for probe, found in probes.items()}
+                    write_pretraining_to(folder, pre, **curves)
+                dataset = dict(name=data, fold=fold)
+                record = record_factory(curve[-1], pretraining=pre, curve=curve, dataset=dataset, **facts)
+                save_record(record, folder / 'result.json')
+        return read_suites([tmp_path])[0]
+
+    return write
+
+
+@pytest.fixture
+def ours(hgkd_facts):
+    """Provenance of H-GKD as it is."""
+    return dict(hgkd_facts, epochs=20.0)
+
+
+@pytest.fixture(scope='session')
+def cells():
+    """Function from a Markdown table to its lines, each by the columns' names."""
+
+    def read(table):
+        head, _, *lines = ([cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines() if line)
+        return [dict(zip(head, line, strict=True)) for line in lines]
+
+    return read

@@ -1,0 +1,127 @@
+"""Lines of the claims, of made-up records whose numbers are worked out by hand."""
+
+import pytest
+
+from hgkd_mm.evidence.claims import CLAIMS, HGKD, LINEAR, SHARE, Claim, Start
+from hgkd_mm.evidence.comparisons import find, judged, render_comparisons
+from hgkd_mm.evidence.holm import holm
+from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
+
+SPARK_FACTS = dict(method='SparK')
+TOP1 = Claim('classification', 'top1', SPARK, 8, 15)
+
+
+def only(lines):
+    (line,) = lines
+    return line
+
+
+def test_probes_are_compared_pair_by_pair(suites, cells, ours):
+    found = suites(
+        (ours, [50, 50, 50], {LINEAR: [40, 42, 47]}),
+        (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 33]}),
+    )
+    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
+    # differences 10, 12, 14: mean 12, deviation 2, t = 12 / (2 / sqrt 3) = 10.4, interval 12 -+ 4.303 x 1.155
+    assert line['Comparison'] == 'linear probe %, H-GKD - SparK'
+    assert line['What'].startswith('Toy, folds 0, 1, 2, frozen backbone; ResNet-18, H-GKD')
+    assert (line['Ours'], line['Theirs'], line['n']) == ('43.0 ± 3.6', '31.0 ± 1.7', '3')
+    assert (line['Difference'], line['95 % interval'], line['p']) == ('+12.0', '+7.0 to +17.0', '0.0091')
+    assert line['p, signs'] == '0.25'
+    assert line['Must / aim'] == line['Reached'] == ''
+
+
+def test_a_probe_is_one_line_however_many_protocols_there_are(suites, ours):
+    protocols = [{}, {'protocol': dict(epochs=30, batch_size=32, resolution=128, recipe='longer')}]
+    found = suites(
+        *((ours, [50, 51], {LINEAR: [40, 42]}, changes) for changes in protocols),
+        *((SPARK_FACTS, [30, 31], {LINEAR: [30, 30]}, changes) for changes in protocols),
+    )
+    assert len(find(found, [TOP1])) == 2
+    assert [one.differences for one in find(found, [Claim('classification', LINEAR, SPARK)])] == [[10, 12]]
+
+
+def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
+    probes = {LINEAR: [40, 45, 30], f'teacher_{LINEAR}': [50, 50, 40]}  # 80, 90 and 75 %
+    found = suites((ours, [50, 50, 50], probes), (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}))
+    claims = [Claim('classification', SHARE, None, 75, 90), TOP1]
+    share, other = cells(render_comparisons(found, claims))
+    assert share['Comparison'] == "linear probe, % of the teacher's, H-GKD"
+    # deviation 7.64, interval 81.67 -+ 4.303 x 7.64 / sqrt 3
+    assert (share['Ours'], share['95 % interval'], share['n']) == ('81.7 ± 7.6', '62.7 to 100.6', '3')
+    assert share['Theirs'] == share['Difference'] == share['p'] == share['p, Holm'] == share['p, signs'] == ''
+    assert (share['Must / aim'], share['Reached']) == ('75 / 90', 'must')
+    assert other['p, Holm'] == other['p']  # Holm's family has only lines with p
+
+
+def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
+    shuffled = dict(ours, targets_shuffled=True, variant='chosen')
+    random = dict(ours, teacher='random-vit-s14')
+    found = suites(
+        (ours, [50, 52, 51], {}),
+        (dict(ours, mask_ratio=0.3), [55, 56, 57], {}),
+        (dict(ours, variant='chosen'), [60, 61, 63], {}),
+        (shuffled, [31, 29, 30.5], {LINEAR: [31, 32, 33]}),
+        (random, [35, 36, 37.5], {}),
+        (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}),
+    )
+    claims = [TOP1, TOP1._replace(ours=Start(HGKD, 'chosen'))]
+    claims += [Claim('classification', 'top1', SPARK, ours=Start(HGKD, c), noise=True) for c in (SHUFFLED, RANDOM)]
+    claims += [claims[2]._replace(metric=LINEAR)]
+    lines = cells(render_comparisons(found, claims))
+    assert [line['Difference'] for line in lines] == ['+21.0', '+31.3', '+0.2', '+6.2', '+2.0']
+    assert [line['Must / aim'] for line in lines] == ['+8 / +15'] * 2 + ['within noise'] * 3
+    # the third: 0.17 -+ 4.303 x 1.04 / sqrt 3; the fourth: 6.17 -+ 3.12; the fifth: 2 -+ 2.48
+    assert [line['Reached'] for line in lines] == ['aim', 'aim', 'yes', 'no', 'yes']
+    assert lines[2]['Comparison'] == 'top-1 %, H-GKD, shuffled targets - SparK'
+
+
+def test_few_labels_are_claims_of_their_own(suites, cells, ours):
+    few = {'data': 'Toy, 10 % of the labels'}
+    found = suites(
+        (ours, [50, 50], {LINEAR: [9, 9]}),
+        (None, [30, 31], {}),
+        (ours, [30, 30], {LINEAR: [9, 9]}, few),
+        (None, [9, 10], {}, few),
+    )
+    all_labels, tenth = cells(
+        render_comparisons(found, [claim for claim in CLAIMS if claim.over == SCRATCH and claim.metric == 'top1'])
+    )
+    assert (all_labels['Comparison'], all_labels['Difference']) == ('top-1 %, H-GKD - from scratch', '+19.5')
+    assert tenth['Comparison'] == 'top-1 %, 10 % of the labels, H-GKD - from scratch'
+    assert (tenth['Difference'], tenth['Must / aim']) == ('+20.5', '+8 / +20')
+
+
+@pytest.mark.parametrize(
+    ('gains', 'claim', 'reached'),
+    [
+        ([16, 15, 14, 15], TOP1, 'aim'),
+        ([9, 10, 8, 9], TOP1, 'must'),
+        ([9, 29, 1, 25], TOP1, 'no'),  # p is 0.1
+        ([7, 7.5, 6.5, 7], TOP1, 'no'),
+        ([-1, 2, 0, 0], TOP1._replace(must=0, aim=3), 'must'),
+        ([-1, 0, 0, 0], TOP1._replace(must=0, aim=3), 'no'),
+        ([20], TOP1, ''),
+    ],
+)
+def test_what_is_reached(suites, cells, ours, gains, claim, reached):
+    found = suites((ours, [30 + gain for gain in gains], {}), (SPARK_FACTS, [30] * len(gains), {}))
+    assert only(cells(render_comparisons(found, [claim])))['Reached'] == reached
+
+
+def test_the_study_alone_is_judged_and_until_it_is_there_everything(suites, ours):
+    starts = [(ours, [50, 52], {}), (SPARK_FACTS, [30, 30], {})]
+    suites(*starts, name='study-exploration')
+    both = suites((ours, [40, 41], {}), (SPARK_FACTS, [30, 30], {}), name='demo')
+    assert [suite.name for suite in judged(both)] == ['demo', 'study-exploration']
+    assert [one.differences for one in find(judged(both), [TOP1])] == [[10, 11], [20, 22]]
+    study = suites((ours, [33, 34], {}), (SPARK_FACTS, [30, 30], {}))
+    assert [one.differences for one in find(judged(study), [TOP1])] == [[3, 4]]
+
+
+def test_holm_is_over_all_lines(suites, cells, ours):
+    found = suites((ours, [50, 52, 51], {}), (SPARK_FACTS, [45, 30, 30], {}), (None, [20, 21, 19], {}))
+    lines = cells(render_comparisons(found, [TOP1, TOP1._replace(over=SCRATCH)]))
+    p = [one.p for one in find(found, [TOP1, TOP1._replace(over=SCRATCH)])]
+    assert [line['p, Holm'] for line in lines] == [f'{value:.2g}' for value in holm(p)]
+    assert p[1] < p[0] and lines[1]['p, Holm'] == f'{2 * p[1]:.2g}'
