@@ -21,7 +21,7 @@ class Start(NamedTuple):
     def fits(self, row: Row) -> bool:
         """Whether a row starts so."""
         if self.mask_ratio is not None:
-            masked = row.pretraining and row.pretraining.mask_ratio
+            masked = row.pretraining.mask_ratio if row.pretraining else None
             if masked is None or round(masked, 2) != self.mask_ratio:
                 return False
         return (row.method, row.variant) == (self.method, self.variant)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import RecordError
 from ..leaderboard.collect import Found, Row, Run, Table, Values, find_runs, make_tables
 from ..leaderboard.record import METRICS, PretrainingRecord
 from .claims import LINEAR, SHARE
@@ -71,12 +72,15 @@ def read_suites(folders: Iterable[str | os.PathLike]) -> tuple[list[Suite], list
         The suites by name, and what is wrong with records that were left out.
 
     Raises:
-        RecordError: There is no sound record.
+        RecordError: One is no folder, or there is no sound record.
     """
-    folders = [Path(folder) for folder in folders]
-    found = find_runs(folders)
+    places = [Path(folder) for folder in folders]
+    for folder in places:
+        if not folder.is_dir():
+            raise RecordError(f'{folder}: no such folder; expected one with a folder of records for every suite')
+    found = find_runs(places)
     runs: dict[str, list[Run]] = defaultdict(list)
     for run in found.runs:
-        inside = next(run.path.relative_to(folder) for folder in folders if run.path.is_relative_to(folder))
+        inside = next(run.path.relative_to(folder) for folder in places if run.path.is_relative_to(folder))
         runs[inside.parts[0]].append(run)
     return [Suite(name, make_tables(some), found) for name, some in sorted(runs.items())], found.problems

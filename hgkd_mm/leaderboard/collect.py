@@ -88,9 +88,11 @@ class Row:
     def variant(self) -> str | None:
         """What is special about the pretraining; None of a method as it is. A control is one whatever it is called."""
         pre = self.pretraining
-        if pre is None or not (pre.targets_shuffled or (pre.teacher or '').startswith('random-')):
-            return pre and pre.variant
-        return SHUFFLED if pre.targets_shuffled else RANDOM
+        if pre is None:
+            return None
+        if pre.targets_shuffled:
+            return SHUFFLED
+        return RANDOM if (pre.teacher or '').startswith('random-') else pre.variant
 
     def values(self, metric: str) -> Values:
         """Return a metric of every run, in percent."""

@@ -79,11 +79,10 @@ def compare(tables: Sequence[Table], a: str, b: str) -> list[Comparison]:
     for table, row in ours:
         for other_table, other in theirs:
             if table is other_table and row is not other and row.model.name == other.model.name:
-                values = [one.values(primary_metric(table.task)) for one in (row, other)]
-                interval = paired_interval(paired_differences(*values)) or (None, None)
-                found.append(
-                    Comparison(table, row, other, paired_gain(*values), *interval, over_identities(row, other))
-                )
+                a_values, b_values = (one.values(primary_metric(table.task)) for one in (row, other))
+                low, high = paired_interval(paired_differences(a_values, b_values)) or (None, None)
+                gain = paired_gain(a_values, b_values)
+                found.append(Comparison(table, row, other, gain, low, high, over_identities(row, other)))
     if not found:
         raise RecordError(f'{a!r} and {b!r} were never measured on the same data under the same protocol')
     return found

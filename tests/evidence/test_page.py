@@ -71,6 +71,12 @@ def test_what_was_not_run_says_so_and_a_single_pair_has_no_interval(records, tmp
             assert found['n'] == '1' and found['Difference'] and found['95 % interval'] == found['p'] == ''
 
 
+def test_a_record_in_the_place_of_a_folder_is_refused(records):
+    path = next(records.rglob('result.json'))
+    with pytest.raises(RecordError, match='result.json: no such folder; expected one with a folder of records'):
+        read_suites([path])
+
+
 def test_the_papers_numbers_are_those_with_its_address(cells):
     lines = cells(render_paper(load_reported()))
     assert {line['Result'] for line in lines} == {'76.98 top-1 %', '80.01 top-1 %'}
