@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from hgkd_mm.speed.arms import measure_arms
 from hgkd_mm.speed.backbones import measure_backbones
 from hgkd_mm.speed.encoder import Setting, describe, measure_encoder, measure_scaling, random_visible
 from hgkd_mm.speed.macs import limit
@@ -12,6 +13,7 @@ from hgkd_mm.speed.profile import measure_profile
 from hgkd_mm.speed.report import machine, plot_bars, plot_scaling, table, write_json
 from hgkd_mm.speed.step import measure_step
 from hgkd_mm.speed.teacher import measure_teacher
+from hgkd_mm.suite.spec import load_suite
 from hgkd_mm.utils import cli_errors, write_block
 
 
@@ -26,18 +28,15 @@ def parse_args() -> argparse.Namespace:
         ('profile', 'the operators that the packed backend spends its time in'),
         ('teacher', "a teacher's tokens: of whole images, of visible patches, from a cache"),
         ('backbones', 'every network of the zoo: exact or not, packed against masked'),
+        ('arms', "a suite's ways to pretrain: a training step of each, and the epochs that equal time gives it"),
     ):
         one = kinds.add_parser(kind, help=text)
-        if kind not in ('backbones', 'teacher'):
-            one.add_argument('--model', default='ResNet-50')
-        one.add_argument('--batch-size', type=int, default=16)
-        if kind == 'scaling':
-            one.add_argument('--img-sizes', type=int, nargs='+', default=[224], help='pixels')
+        if kind == 'arms':
+            one.add_argument('suite', help='suite file, or the name of one in configs/suites')
+            one.add_argument('--reference', help='arm whose budget gives the time (default: the first)')
         else:
-            one.add_argument('--img-size', type=int, default=224, help='pixels')
-            one.add_argument('--visible', type=int, default=20, help='visible patches an image')
-        one.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-        one.add_argument('--threads', type=int, default=2)
+            _add_setting(one, kind)
+        one.add_argument('--threads', type=int, default=1 if kind == 'arms' else 2)
         one.add_argument('--rounds', type=int, default=5)
         one.add_argument('--json', type=Path, help='write the measurement')
         one.add_argument('--document', type=Path, help='Markdown file whose block is replaced by the table')
@@ -47,11 +46,24 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _add_setting(parser: argparse.ArgumentParser, kind: str) -> None:
+    if kind not in ('backbones', 'teacher'):
+        parser.add_argument('--model', default='ResNet-50')
+    parser.add_argument('--batch-size', type=int, default=16)
+    if kind == 'scaling':
+        parser.add_argument('--img-sizes', type=int, nargs='+', default=[224], help='pixels')
+    else:
+        parser.add_argument('--img-size', type=int, default=224, help='pixels')
+        parser.add_argument('--visible', type=int, default=20, help='visible patches an image')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+
+
 def main() -> None:
     """Measure and report."""
     args = parse_args()
     facts = {k: getattr(args, k) for k in ('model', 'batch_size', 'img_size', 'visible', 'amp', 'threads') if k in args}
     setting = Setting(**facts)
+    facts = asdict(setting)
     title = describe(setting)
     if args.kind == 'scaling':
         title = f'{setting.model}, {title.partition(" visible, ")[2]}'
@@ -82,6 +94,13 @@ def main() -> None:
         heads = dict(img_size='image, px', visible='visible patches', fraction='fraction')
         heads |= dict(step_ms='forward + backward, ms', relative='time / time of the whole image')
         note = f'{title}.'
+    elif args.kind == 'arms':
+        suite = load_suite(args.suite)
+        rows = measure_arms(suite, args.reference, args.rounds, args.threads)
+        heads = dict(student='student', arm='arm', image_ms='ms an image', relative='time / time of the reference')
+        heads |= dict(images='images at equal time', epochs='epochs at equal time', suite_epochs='epochs in the suite')
+        facts = dict(suite=args.suite, reference=args.reference or rows[0]['arm'], threads=args.threads)
+        note = f'Suite {args.suite}, reference {facts["reference"]}, {args.threads} thread(s).'
     else:
         rows = measure_backbones(setting, args.rounds)
         heads = dict(model='backbone', result='packed = masked in float64', masked_ms='masked, ms')
@@ -91,7 +110,7 @@ def main() -> None:
     text = f'{table(rows, heads)}\n\n{note} {about["cpu"]}, {about["instructions"]}, PyTorch {about["torch"]}.'
     print(text)
     if args.json:
-        write_json(args.json, args.kind, asdict(setting), rows)
+        write_json(args.json, args.kind, facts, rows)
     if getattr(args, 'plot', None):
         (plot_scaling if args.kind == 'scaling' else plot_bars)(args.plot, title, rows)
     if args.document:

@@ -49,7 +49,7 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
     if not torch.cuda.is_available():
-        _fit_to_cpus(cfg)
+        fit_to_cpus(cfg)
     if cfg.launcher != 'none':
         _distribute(cfg)
     for name in _LOADERS:
@@ -64,7 +64,7 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
         loader.persistent_workers = loader.get('num_workers', 0) > 0
 
 
-def _fit_to_cpus(cfg: Config) -> None:
+def fit_to_cpus(cfg: Config) -> None:
     """Replace what mmengine and torch have for GPUs only."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper':  # --amp gives bfloat16 on CPUs

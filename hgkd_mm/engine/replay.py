@@ -16,7 +16,7 @@ from ..errors import ConfigError, WeightsError
 from ..seeding import STEP, seed_everything
 from ..transfer import load_checkpoint_file, load_strictly
 from ..transfer.batch import unpack
-from .common import _fit_to_cpus
+from .common import fit_to_cpus
 from .config import add_cfg_options, load_config
 
 
@@ -112,7 +112,7 @@ def replay(config: str, file: str, options: dict | None = None) -> Replay:
         raise WeightsError(f'{file}: no step of a guard; expected guard_iter_N.pth of a work dir')
     cfg = load_config(config, options)
     cfg.launcher = 'none'
-    _fit_to_cpus(cfg)
+    fit_to_cpus(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     load_strictly(model, stored['state_dict'], file)

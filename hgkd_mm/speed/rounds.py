@@ -2,10 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+Name = TypeVar('Name', bound=Hashable)
 
 
-def median_seconds(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def median_seconds(variants: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, float]:
     """Time every variant once a round, after one round to warm up.
 
     Args:
@@ -15,7 +18,7 @@ def median_seconds(variants: Mapping[str, Callable[[], object]], rounds: int) ->
     Returns:
         Median seconds by name.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    seconds: dict[Name, list[float]] = {name: [] for name in variants}
     for _ in range(rounds + 1):
         for name, run in variants.items():
             start = time.perf_counter()

@@ -16,6 +16,7 @@ from mmpretrain.registry import MODELS as PEER_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ..engine.common import fit_to_cpus
 from ..engine.config import OWN_CONFIGS, load_config
 from ..engine.precision import enable_amp
 from ..errors import ConfigError
@@ -78,7 +79,7 @@ def hgkd_step(setting: Setting, is_cached: bool) -> Iterator[Step]:
     cfg = load_config(OWN_CONFIGS / HGKD_CONFIG)
     cfg.model.backbone = dict(ZOO[setting.model], type=f'mmpretrain.{ZOO[setting.model]["type"]}')
     cfg.model.neck.in_channels = stage_channels(setting.model)
-    train_step = _train_step(MODELS.build(cfg.model), cfg, setting.amp)
+    train_step = train_step_of(MODELS.build(cfg.model), cfg, setting.amp)
     teacher: Any = MODELS.build(
         dict(
             type='ViTTeacher',
@@ -115,7 +116,7 @@ def spark_step(setting: Setting) -> Step:
     # its data sets' configs normalise, by a preprocessor the runner would build
     cfg.model.data_preprocessor = dict(cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        train_step = _train_step(PEER_MODELS.build(cfg.model), cfg, setting.amp)
+        train_step = train_step_of(PEER_MODELS.build(cfg.model), cfg, setting.amp)
     images = _images(setting)
     return lambda: train_step(images, [DataSample() for _ in images])
 
@@ -128,10 +129,20 @@ def stage_channels(model: str) -> list[int]:
         return [feat.shape[1] for feat in network(torch.zeros(1, 3, 64, 64))]
 
 
-def _train_step(model: Any, cfg: Config, amp: bool) -> Callable[[Tensor, list[DataSample]], Tensor]:
+def train_step_of(model: Any, cfg: Config, amp: bool) -> Callable[[Tensor, list[DataSample]], Tensor]:
+    """Return a model's whole training step on a CPU, with the config's optimizer.
+
+    Args:
+        model: Its weights are initialised.
+        cfg: With ``optim_wrapper``; changed in place.
+        amp: bfloat16 autocast.
+
+    Returns:
+        Function of images ``(B, 3, H, W)`` as the data pipeline packs them, and their data samples, to the loss.
+    """
     model.init_weights()
     model.train()
-    cfg.optim_wrapper.type = 'OptimWrapper'
+    fit_to_cpus(cfg)
     if amp:
         enable_amp(cfg)
     with DefaultScope.overwrite_default_scope('mmpretrain'):

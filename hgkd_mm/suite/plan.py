@@ -19,7 +19,7 @@ from ..engine.precision import choose_precision
 from ..errors import ConfigError, WeightsError
 from ..hooks.result_hook import config_sha256
 from ..utils import atomic_write, sha256_file, sha256_json
-from .spec import Data, Student, Suite, Teacher, Training
+from .spec import Data, Suite, Teacher, Training
 
 #: Kinds of jobs in the order of the chain.
 KINDS = ('data', 'teacher', 'tokens', 'pretrain', 'finetune', 'pictures', 'latency', 'leaderboard')
@@ -244,8 +244,8 @@ class _Expansion:
         self, training: Training, student: str, needs: Sequence[Job], options: dict, identity: Any, what: str
     ) -> Job:
         """Add the cache of a teacher's tokens, shared by all methods that show it the same views."""
-        config = self._config(training.config, student)
-        options = {**self._options(student, training), **options, 'token_cache': '{folder}'}
+        config = config_of(self.suite, student, training)
+        options = {**options_of(self.suite, student, training), **options, 'token_cache': '{folder}'}
         cfg = load_config(config, _symbolic(options))
         teachers = [hook['teacher'] for hook in cfg.custom_hooks if 'teacher' in hook]
         views = [t for t in cfg.train_dataloader.dataset.pipeline if t['type'].endswith('FixedViews')]
@@ -268,7 +268,7 @@ class _Expansion:
             options['pretrained'] = before.product
         what = f'{task}-{start}-{student}'
         needs = [data, *([before] if before else [])]
-        share = self._options(student, training).get('label_share', 1)
+        share = options_of(self.suite, student, training).get('label_share', 1)
         images = max(1, round(self.suite.data.train * share))
         return self._train('finetune', what, training, images, student, needs, options, fold, seed, None, 'result.json')
 
@@ -286,9 +286,9 @@ class _Expansion:
         identity: Any,
         product: str,
     ) -> Job:
-        config = self._config(training.config, student)
+        config = config_of(self.suite, student, training)
         epochs = training.epochs_of(images)
-        options = {**self._options(student, training), **places, 'max_epochs': epochs}
+        options = {**options_of(self.suite, student, training), **places, 'max_epochs': epochs}
         amp = choose_precision(Path(self.work_dir, 'precision.json')) if training.amp == 'auto' else training.amp
         settings = [self._hash(config, options), seed, amp, identity]
         command = [tool('train.py'), config, '--work-dir', '{folder}', '--resume', '--seed', str(seed)]
@@ -337,26 +337,31 @@ class _Expansion:
         command = [tool('leaderboard.py'), 'build', *folders, '--out', str(Path(self.work_dir, 'leaderboard'))]
         self._add('leaderboard', self.name, None, needs, product, command, work=_START + 5)
 
-    def _config(self, config: str, student: str) -> str:
-        try:
-            path = config.format(student=student, short=self.suite.students[student].short)
-        except (KeyError, IndexError, ValueError):
-            raise ConfigError(
-                f'suite {self.name}: config {config!r}: only {{student}} and {{short}} may stand in braces'
-            ) from None
-        shipped = _SHIPPED / path
-        return str(shipped) if not Path(path).is_file() and shipped.is_file() else path
-
-    def _options(self, student: str, training: Training) -> dict[str, Any]:
-        chosen: Student = self.suite.students[student]
-        return {**chosen.options, **training.options}
-
     def _hash(self, config: str, options: dict) -> str:
         options = _symbolic(options)
         key = (config, json.dumps(options, sort_keys=True, default=str))
         if key not in self.hashes:
             self.hashes[key] = config_sha256(load_config(config, options))
         return self.hashes[key]
+
+
+def config_of(suite: Suite, student: str, training: Training) -> str:
+    """Return the path of a training's config for one student, in a checkout or an installed package.
+
+    Raises:
+        ConfigError: Something else than ``{student}`` or ``{short}`` stands in braces.
+    """
+    try:
+        path = training.config.format(student=student, short=suite.students[student].short)
+    except (KeyError, IndexError, ValueError):
+        raise ConfigError(f'config {training.config!r}: only {{student}} and {{short}} may stand in braces') from None
+    shipped = _SHIPPED / path
+    return str(shipped) if not Path(path).is_file() and shipped.is_file() else path
+
+
+def options_of(suite: Suite, student: str, training: Training) -> dict[str, Any]:
+    """Return the ``--cfg-options`` of a training for one student, without those for files of earlier jobs."""
+    return {**suite.students[student].options, **training.options}
 
 
 def _symbolic(options: dict) -> dict:
