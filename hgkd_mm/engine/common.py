@@ -59,7 +59,8 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
         if cfg.get('default_scope') == 'mmpretrain':
             # mmpretrain's own entry script does this: its preprocessors take stacked images
             loader.setdefault('collate_fn', dict(type='default_collate'))
-        loader.setdefault('pin_memory', torch.cuda.is_available())
+        # without workers, pinning only takes the training's own time
+        loader.setdefault('pin_memory', torch.cuda.is_available() and loader.get('num_workers', 0) > 0)
         # PyTorch refuses persistent workers when there are none
         loader.persistent_workers = loader.get('num_workers', 0) > 0
 

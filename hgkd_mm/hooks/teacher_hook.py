@@ -32,6 +32,8 @@ class TeacherHook(Hook):
         shuffle_targets: A control: each view gets the tokens of a view of another image, the same one throughout and in
             every run on as many images. So targets keep their distribution and lose their meaning. Needs ``cache_dir``,
             whose cache stays what it is.
+        in_memory: Keep cached tokens on the model's device, in float16 as the cache has them, from when they are first
+            used: for small data sets and GPUs that outrun the CPU.
 
     Raises:
         ConfigError: When training starts: a cache without fixed views, or of tokens that depend on the mask; shuffled
@@ -41,15 +43,24 @@ class TeacherHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self, teacher: dict | list[dict], cache_dir: str | None = None, shuffle_targets: bool = False) -> None:
+    def __init__(
+        self,
+        teacher: dict | list[dict],
+        cache_dir: str | None = None,
+        shuffle_targets: bool = False,
+        in_memory: bool = False,
+    ) -> None:
         self.teacher_cfg = teacher
         self.cache_dir = cache_dir
         self.shuffle_targets = shuffle_targets
+        self.in_memory = in_memory
         # Made when training starts; Any, for mmengine builds whatever the config names.
         self.teacher: Any = None
         self.cache: Any = None
         self.views: Any = None
         self.others: Tensor | None = None
+        self.kept: list[Tensor] = []
+        self.is_kept: Any = None
 
     def before_train(self, runner: Runner) -> None:
         """Build the teacher and open the cache."""
@@ -76,10 +87,23 @@ class TeacherHook(Hook):
             targets = self.teacher(inputs, visible)
             defined = self.teacher.defined(visible)
         else:
-            targets = self._cached(inputs, _view_ids(samples))
+            views = _view_ids(samples)
+            targets = self._kept(inputs, views) if self.in_memory else self._cached(inputs, views)
         _put(samples, 'teacher_tokens', targets, self.teacher.is_single)
         if any(part is not None for part in defined):
             _put(samples, 'teacher_defined', defined, self.teacher.is_single)
+
+    def _kept(self, inputs: Tensor, views: Tensor) -> list[Tensor]:
+        if self.is_kept is None:
+            count, device = self.cache.num_views, self.teacher.device
+            self.kept = [torch.empty(count, *shape, dtype=torch.half, device=device) for shape in self.cache.shapes]
+            self.is_kept = torch.zeros(count, dtype=torch.bool)
+        new = ~self.is_kept[views]
+        if new.any():
+            for kept, targets in zip(self.kept, self._cached(inputs[new], views[new]), strict=True):
+                kept[views[new].to(kept.device)] = targets.to(kept)
+            self.is_kept[views[new]] = True
+        return [kept[views.to(kept.device)].float() for kept in self.kept]
 
     def _cached(self, inputs: Tensor, views: Tensor) -> list[Tensor]:
         if self.others is not None:

@@ -75,6 +75,21 @@ def test_what_a_cache_lacks_is_computed_and_stored_unless_others_may_write(
     assert hook.cache.num_written == (3 if processes == 1 else 1)
 
 
+def test_tokens_in_memory_are_those_of_the_cache_which_is_read_once(tiny_teacher, tmp_path):
+    hook, read = started(tiny_teacher, in_memory=True), []
+    hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
+    rows = torch.randn(3, 24, 4, 4).half().float()
+    hook.cache.write(torch.arange(3), [rows])
+    from_cache, hook.cache.read = hook.cache.read, lambda views: read.append(views.tolist()) or from_cache(views)
+    for chosen in ([2, 0], [0, 1], [1, 2, 0]):
+        data = batch()
+        data = {name: [values[n] for n in chosen] for name, values in data.items()}
+        hook.before_train_iter(None, 0, data)
+        tokens, _ = teacher_tokens_of(data['inputs'][0], data['data_samples'])
+        assert torch.equal(tokens, rows[chosen])
+    assert read == [[2, 0], [1]]
+
+
 def test_samples_without_a_view_are_refused(tiny_teacher, tmp_path):
     hook = started(tiny_teacher)
     hook.cache = TokenCache(tmp_path, 3, hook.teacher.token_shapes, {})
