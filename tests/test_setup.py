@@ -79,6 +79,9 @@ def test_the_second_stack_pins_the_original_releases(version):
     wanted = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmpretrain': '1.2.0', 'mmdet': '3.3.0', 'mmsegmentation': '1.2.2'}
     wanted |= {'torch': '2.1.2', 'torchvision': '0.16.2'}
     assert {name: names[name] for name in wanted} == {name: f'=={value}' for name, value in wanted.items()}
+    project = re.search(r'^dependencies = \[\n(.+?)^\]', (ROOT / 'pyproject.toml').read_text(), re.M | re.S)[1]
+    needed = {Requirement(line.strip(' ",')).name.lower() for line in project.splitlines()}
+    assert {name for name in needed if not name.startswith('onedl')} <= set(names)
     assert names['numpy'].startswith('==1.') and not any(name.startswith('onedl') for name in names)
 
 

@@ -141,7 +141,7 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: Any = 'cpu') -> 
             raise WeightsError(
                 f'{path} holds Python objects besides weights, which could run code '
                 f'({_refused(error)}); it is not loaded. Ask its author for a file with tensors only'
-                + ('' if HAS_SAFE_GLOBALS else ', or use torch 2.5 or later, which reads log histories too')
+                + ('' if HAS_SAFE_GLOBALS else ', or use torch 2.5 or later, which can be told what else is harmless')
             ) from error
         raise WeightsError(
             f'{path} is truncated or not a checkpoint ({_first_line(error)}). '

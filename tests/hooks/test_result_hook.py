@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 
 from hgkd_mm.errors import ConfigError, RecordError
 from hgkd_mm.evidence.predictions import read_predictions
+from hgkd_mm.hooks import SafeCheckpointHook
 from hgkd_mm.hooks.result_hook import ResultHook, dataset_facts, read_pretraining
 from hgkd_mm.leaderboard.record import load_record
 
@@ -86,7 +87,7 @@ def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, model=_N
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval),
         custom_hooks=[ResultHook(**hook)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        default_hooks=dict(checkpoint=dict(type=SafeCheckpointHook, interval=1)),
         cfg=Config(
             dict(
                 train_cfg=dict(max_epochs=epochs),

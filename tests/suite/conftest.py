@@ -34,8 +34,9 @@ def engine():
 
 @pytest.fixture(scope='module', autouse=True)
 def signals_are_not_ignored():
-    """Undo what a shell does for commands in the background, and nohup, for us and the processes we start."""
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    """Undo what a shell does for commands in the background, nohup and failed trainings, for us and what we start."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    handlers |= dict.fromkeys((signal.SIGHUP, signal.SIGTERM), signal.SIG_DFL)
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
     for number, handler in previous.items():

@@ -1,11 +1,13 @@
 """tools/convert_teacher.py: what it says, what it writes, what it refuses."""
 
+import argparse
 import json
 
 import pytest
 import teacher_references as ref
 import torch
 
+from hgkd_mm.compat import HAS_SAFE_GLOBALS
 from hgkd_mm.errors import WeightsError
 from hgkd_mm.models.teachers import ViTTeacher
 from hgkd_mm.models.teachers.convert import convert_file
@@ -102,17 +104,26 @@ def test_one_of_several_transformers_is_chosen_by_prefix(tmp_path):
     assert torch.equal(teacher.vit.cls_token, 2 * weights['cls_token'])
 
 
-def test_the_teacher_of_a_self_distilled_checkpoint_is_taken(tmp_path):
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        pytest.param(
+            {'args': argparse.Namespace(lr=1.0)},
+            marks=pytest.mark.skipif(not HAS_SAFE_GLOBALS, reason='torch before 2.5 reads plain values only'),
+        ),
+    ],
+    ids=['weights alone', 'options of the run'],
+)
+def test_the_teacher_of_a_self_distilled_checkpoint_is_taken(options, tmp_path):
     """iBOT and DINO save student and teacher; the options of the run are plain values."""
-    import argparse
-
     weights = ref.weights(ref.NETWORKS['MAE']()) | {'masked_embed': torch.ones(1, 128)}
     both = {
         name: {f'module.backbone.{k}': v + n for k, v in weights.items()}
         for n, name in enumerate(('student', 'teacher'))
     }
     path = tmp_path / 'checkpoint.pth'
-    torch.save(both | {'epoch': 3, 'args': argparse.Namespace(lr=1.0)}, path)
+    torch.save(both | {'epoch': 3} | options, path)
     info = convert_file(path, tmp_path / 'out.safetensors', say=lambda _: None)
     assert info['family'] == 'iBOT' and info['source']['prefix'] == 'module.backbone.'
     teacher = ViTTeacher(weights=str(tmp_path / 'out.safetensors'), layer=1, img_size=56)
