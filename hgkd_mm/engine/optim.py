@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from mmengine import registry as root
 from mmengine.optim import OptimWrapper
+from torch.optim import Optimizer
 
 OPTIM_WRAPPERS = root.Registry(
     'optim wrapper', parent=root.OPTIM_WRAPPERS, scope='hgkd_mm', locations=['hgkd_mm.engine']
@@ -34,3 +35,22 @@ class AutocastOptimWrapper(OptimWrapper):
         """Enable autocast, besides what the base class does for gradient accumulation."""
         with super().optim_context(model), torch.autocast(self.device_type, dtype=self.dtype):
             yield
+
+
+def merge_param_groups(optimizer: Optimizer) -> None:
+    """Put parameters with the same options into one group: mmengine makes a group of every parameter.
+
+    What is computed stays the same. An optimizer with one pass or kernel a group takes two instead of a hundred.
+
+    Args:
+        optimizer: Before its first step.
+    """
+    merged: list[dict] = []
+    for group in optimizer.param_groups:
+        options = {key: value for key, value in group.items() if key != 'params'}
+        same = next((one for one in merged if {key: one[key] for key in one if key != 'params'} == options), None)
+        if same is None:
+            merged.append({**options, 'params': list(group['params'])})
+        else:
+            same['params'] += group['params']
+    optimizer.param_groups = merged

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine import registry as root
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 from ..errors import StorageError
 from ..utils import atomic_write
 from .loops import ExactEpochLoop, ExactIterLoop
+from .optim import merge_param_groups
 from .sampler import init_other_worker
 
 RUNNERS = root.Registry('runner', parent=root.RUNNERS, scope='hgkd_mm', locations=['hgkd_mm.engine'])
@@ -40,6 +42,7 @@ class SafeRunner(Runner):
 
     - Training loops of mmengine's types become :class:`ExactEpochLoop` and :class:`ExactIterLoop`.
     - ``CheckpointHook`` becomes :class:`~hgkd_mm.hooks.SafeCheckpointHook`; the guards are added to the default hooks.
+    - Parameters with the same options are one group of the optimizer.
     - A file that cannot be written does not end the training, but is told of at its end.
     """
 
@@ -57,6 +60,13 @@ class SafeRunner(Runner):
             name = kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
             loop['type'] = _LOOPS.get(name, kind)
         return super().build_train_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper | OptimWrapperDict:
+        """Build the optimizer, see :meth:`mmengine.runner.Runner.build_optim_wrapper`; like groups are one."""
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            merge_param_groups(one.optimizer)
+        return wrapper
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
