@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -203,6 +204,8 @@ def _follow(command: Sequence[str], plan: Plan, lock: int, progress: Progress) -
             env=_environment(),
             pass_fds=[lock],
             start_new_session=True,  # a terminal's signals are for us to pass on
+            # a shell's background job ignores SIGINT, which a child inherits: Snakemake would start job after job
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert process.stdout is not None
         for line in _lines(process.stdout.fileno()):

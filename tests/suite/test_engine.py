@@ -141,6 +141,24 @@ if not Path("saved").exists():
     assert 'toy: 3 jobs to run, 1 done' in capfd.readouterr().out
 
 
+def test_a_suite_in_a_shells_background_starts_nothing_more_once_it_is_stopped(toy, tmp_path):
+    waiting = 'import time; open("ran", "a").write("x"); time.sleep(60); ' + WRITE
+    plan = toy(a=([], waiting), b=([], waiting), board=(['a', 'b'], BOARD))
+
+    def interrupt():
+        while not (tmp_path / 'ran').exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `sh -c 'python tools/benchmark.py SUITE &'` has it
+    try:
+        threading.Thread(target=interrupt).start()
+        assert run(plan, 1) == 75
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert (tmp_path / 'ran').read_text() == 'x'
+
+
 def test_missing_snakemake_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setenv('HGKD_SNAKEMAKE', str(tmp_path / 'none'))
     with pytest.raises(ConfigError, match='make env-suite'):
