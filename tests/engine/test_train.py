@@ -132,3 +132,16 @@ def test_errors_are_one_line_on_the_command_line(monkeypatch, capsys):
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: config configs/none.py') and error.count('\n') == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_a_loss_scaler_goes_on_where_it_was(tmp_path, options):
+    options = [*options, 'max_epochs=3', 'default_hooks.checkpoint.max_keep_ckpts=3']
+    engine.train([CONFIG, '--work-dir', str(tmp_path / 'whole'), '--amp', *options])
+    first = str(tmp_path / 'whole' / 'epoch_1.pth')
+    engine.train([CONFIG, '--work-dir', str(tmp_path / 'resumed'), '--amp', '--resume', first, *options])
+    whole, resumed = (load_checkpoint_file(tmp_path / name / 'epoch_3.pth') for name in ('whole', 'resumed'))
+    assert whole['optimizer']['loss_scaler']['_growth_tracker'] == 6
+    assert resumed['optimizer']['loss_scaler'] == whole['optimizer']['loss_scaler']
+    for name, value in whole['state_dict'].items():  # a GPU's sums are not the same to the bit
+        torch.testing.assert_close(resumed['state_dict'][name], value, rtol=1e-2, atol=1e-3)
