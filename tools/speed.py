@@ -1,12 +1,12 @@
 """Measure speed and memory of the sparse engine, side by side in one process: ``python tools/speed.py encoder``."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from hgkd_mm.speed.arms import measure_arms
 from hgkd_mm.speed.backbones import measure_backbones
-from hgkd_mm.speed.encoder import Setting, describe, measure_encoder, measure_scaling, random_visible
+from hgkd_mm.speed.encoder import DEVICES, Setting, describe, measure_encoder, measure_scaling, random_visible
 from hgkd_mm.speed.macs import limit
 from hgkd_mm.speed.memory import peak_memory
 from hgkd_mm.speed.profile import measure_profile
@@ -55,14 +55,15 @@ def _add_setting(parser: argparse.ArgumentParser, kind: str) -> None:
     else:
         parser.add_argument('--img-size', type=int, default=224, help='pixels')
         parser.add_argument('--visible', type=int, default=20, help='visible patches an image')
+    if kind in ('encoder', 'scaling', 'backbones'):
+        parser.add_argument('--device', choices=DEVICES, default='cpu')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
 
 
 def main() -> None:
     """Measure and report."""
     args = parse_args()
-    facts = {k: getattr(args, k) for k in ('model', 'batch_size', 'img_size', 'visible', 'amp', 'threads') if k in args}
-    setting = Setting(**facts)
+    setting = Setting(**{field.name: getattr(args, field.name) for field in fields(Setting) if field.name in args})
     facts = asdict(setting)
     title = describe(setting)
     if args.kind == 'scaling':
@@ -72,7 +73,8 @@ def main() -> None:
         of_peers = {name: row['step_ms'] for row in rows if (name := row['variant']) in ('dense', 'mmpretrain')}
         for row in rows:
             row |= {f'{name}_ratio': step_ms / row['step_ms'] for name, step_ms in of_peers.items()}
-            row['memory_mib'] = peak_memory(setting, row['variant'], repeats=3)
+            # A GPU's allocator counts the same each time.
+            row['memory_mib'] = peak_memory(setting, row['variant'], repeats=3 if setting.device == 'cpu' else 1)
         heads = dict(variant='encoder', forward_ms='forward, ms', step_ms='forward + backward, ms')
         heads |= {f'{name}_ratio': f'times as fast as {name}' for name in of_peers}
         heads |= dict(memory_mib='peak memory, MiB')
@@ -106,8 +108,9 @@ def main() -> None:
         heads = dict(model='backbone', result='packed = masked in float64', masked_ms='masked, ms')
         heads |= dict(packed_ms='packed, ms', speedup='speed-up')
         note = f'{title.partition(", ")[2]}.'
-    about = machine()
-    text = f'{table(rows, heads)}\n\n{note} {about["cpu"]}, {about["instructions"]}, PyTorch {about["torch"]}.'
+    about = machine(setting.device)
+    where = about.get('gpu', f'{about["cpu"]}, {about["instructions"]}')
+    text = f'{table(rows, heads)}\n\n{note} {where}, PyTorch {about["torch"]}.'
     print(text)
     if args.json:
         write_json(args.json, args.kind, facts, rows)

@@ -1,6 +1,7 @@
 """The table of all networks: is the sparse form exact, and what is it worth."""
 
 import copy
+from dataclasses import replace
 
 import torch
 from mmpretrain.registry import MODELS
@@ -18,16 +19,16 @@ def relative_error(network: nn.Module, visible: Tensor) -> float:
 
     Args:
         network: An ordinary CNN; copies are converted and run in training mode.
-        visible: Mask ``(B, Hp, Wp)`` of 32 px patches.
+        visible: Mask ``(B, Hp, Wp)`` of 32 px patches; its device is where both run.
 
     Returns:
         Relative to the largest value of each stage, and to the largest gradient.
     """
     batch, rows, columns = visible.shape
-    images = torch.randn(batch, 3, 32 * rows, 32 * columns, dtype=torch.float64)
+    images = torch.randn(batch, 3, 32 * rows, 32 * columns, dtype=torch.float64, device=visible.device)
     results = []
     for backend in ('packed', 'masked'):
-        twin = copy.deepcopy(network).double()
+        twin = copy.deepcopy(network).to(visible.device).double()
         twin.train()
         feats = make_sparse(twin, backend)(images, PatchMask(visible, 32))
         torch.stack([feat.square().mean() for feat in feats]).sum().backward()
@@ -41,14 +42,18 @@ def measure_backbones(setting: Setting, rounds: int = 3) -> list[dict]:
     """Check and time every network of the zoo; say why of those that are refused.
 
     Args:
-        setting: Batch, size, visible patches, precision and threads of the timing; ``model`` is replaced.
+        setting: Batch, size, visible patches, precision, threads and device of the timing; ``model`` is replaced.
         rounds: Rounds after one to warm up.
 
     Returns:
         One row a network: ``model``, ``result`` (exact with its error, or why not), ``masked_ms``, ``packed_ms``,
         ``speedup``.
+
+    Raises:
+        ConfigError: A value of the setting cannot be.
     """
-    visible = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool)
+    setting.check()
+    visible = torch.tensor([[[1, 1, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 1]]], dtype=torch.bool, device=setting.device)
     found = []
     for name, config in {**ZOO, **REFUSED}.items():
         torch.manual_seed(0)
@@ -59,7 +64,7 @@ def measure_backbones(setting: Setting, rounds: int = 3) -> list[dict]:
         except UnsupportedLayerError as error:
             row['result'] = f'not supported: {error}'
             continue
-        one = Setting(name, setting.batch_size, setting.img_size, setting.visible, setting.amp, setting.threads)
+        one = replace(setting, model=name)
         with use_threads(setting.threads):
             runs = {variant: steps(one, variant, backward=True) for variant in ('masked', 'packed')}
             seconds = median_seconds(runs, rounds)

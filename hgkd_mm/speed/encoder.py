@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from mmpretrain.models.utils.sparse_modules import SparseHelper
@@ -30,6 +30,9 @@ PEERS: dict[str, dict] = {
     'ConvNeXt-T': dict(type='SparseConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3)),
 }
 
+#: Where can be measured.
+DEVICES = ('cpu', 'cuda')
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -41,7 +44,8 @@ class Setting:
         img_size: Image side in pixels, a multiple of 32.
         visible: Visible patches of 32 px an image.
         amp: bfloat16 autocast instead of float32.
-        threads: Threads of PyTorch.
+        threads: Threads of PyTorch; of no account on a GPU.
+        device: ``'cpu'`` or ``'cuda'``, where networks, images and masks are.
     """
 
     model: str = 'ResNet-50'
@@ -50,11 +54,16 @@ class Setting:
     visible: int = 20
     amp: bool = False
     threads: int = 2
+    device: str = 'cpu'
 
     def check(self) -> None:
         """Raise ConfigError for a value that cannot be."""
         if self.model not in ZOO:
             raise ConfigError(f"unknown model '{self.model}': choose one of {', '.join(ZOO)}")
+        if self.device not in DEVICES:
+            raise ConfigError(f"device '{self.device}': expected one of {', '.join(DEVICES)}")
+        if self.device == 'cuda' and not torch.cuda.is_available():
+            raise ConfigError("device 'cuda': found no GPU that PyTorch can use; expected one, or device 'cpu'")
         if self.img_size % 32 or self.img_size < 32:
             raise ConfigError(f'image size {self.img_size}: expected a multiple of 32')
         if not 1 <= self.visible <= (self.img_size // 32) ** 2:
@@ -81,7 +90,7 @@ def build(setting: Setting, variant: str) -> tuple[nn.Module, Callable[[Tensor, 
     """
     torch.manual_seed(0)
     network = MODELS.build(dict(PEERS[setting.model] if variant == 'mmpretrain' else ZOO[setting.model]))
-    network.train()
+    network.to(setting.device).train()
     if variant == 'dense':
         return network, lambda images, visible: list(network(images))
     if variant == 'mmpretrain':
@@ -97,23 +106,28 @@ def build(setting: Setting, variant: str) -> tuple[nn.Module, Callable[[Tensor, 
 
 
 def steps(setting: Setting, variant: str, backward: bool) -> Callable[[], None]:
-    """Return one forward pass, or forward and backward pass, on random images; each call draws another mask."""
+    """Return one forward pass, or forward and backward pass, on random images.
+
+    Each call draws another mask, and returns when the device has done its work.
+    """
     return _steps(setting, *build(setting, variant), backward)
 
 
 def _steps(
     setting: Setting, network: nn.Module, forward: Callable[[Tensor, Tensor], list[Tensor]], backward: bool
 ) -> Callable[[], None]:
-    images = torch.randn(setting.batch_size, 3, setting.img_size, setting.img_size)
+    images = torch.randn(setting.batch_size, 3, setting.img_size, setting.img_size, device=setting.device)
     calls = iter(range(1 << 30))
 
     def step() -> None:
-        visible = random_visible(setting, next(calls))
-        with torch.autocast('cpu', torch.bfloat16, enabled=setting.amp):
+        visible = random_visible(setting, next(calls)).to(setting.device)
+        with torch.autocast(setting.device, torch.bfloat16, enabled=setting.amp):
             feats = forward(images, visible)
         if backward:
             network.zero_grad(set_to_none=True)
             torch.autograd.backward(feats, [torch.ones_like(feat) for feat in feats])
+        if setting.device == 'cuda':
+            torch.cuda.synchronize()
 
     return step
 
@@ -194,9 +208,16 @@ def measure_scaling(
 def describe(setting: Setting) -> str:
     """Return the setting for people."""
     total = (setting.img_size // 32) ** 2
-    facts = asdict(setting)
-    precision = 'bfloat16 autocast' if facts['amp'] else 'float32'
+    precision = 'bfloat16 autocast' if setting.amp else 'float32'
+    if setting.device == 'cpu':
+        precision += f', {setting.threads} threads'
+    elif not setting.amp:
+        kinds = {
+            'convolutions': torch.backends.cudnn.allow_tf32,
+            'matrix products': torch.backends.cuda.matmul.allow_tf32,
+        }
+        precision += f', TF32 allowed in {" and ".join(kind for kind in kinds if kinds[kind]) or "nothing"}'
     return (
         f'{setting.model}, {setting.img_size} px, {setting.visible} of {total} patches visible, batch '
-        f'{setting.batch_size}, {precision}, {setting.threads} threads'
+        f'{setting.batch_size}, {precision}'
     )

@@ -14,7 +14,9 @@ from .encoder import Setting, steps
 
 
 def peak_memory(setting: Setting, variant: str, repeats: int = 1) -> float:
-    """Return the peak of a forward and backward pass above what the process held before it, in MiB.
+    """Return the peak of a forward and backward pass above what was held before it, in MiB.
+
+    On a CPU this is the memory of the process, on a GPU that of PyTorch's tensors there.
 
     Args:
         setting: What to run.
@@ -25,6 +27,7 @@ def peak_memory(setting: Setting, variant: str, repeats: int = 1) -> float:
         HGKDError: The process failed; with the end of what it said.
     """
     command = [sys.executable, '-m', __name__, variant, json.dumps(asdict(setting))]
+    torch.cuda.empty_cache()  # what this process keeps for later use, the others could not have
     found = []
     for _ in range(repeats):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -37,6 +40,11 @@ def peak_memory(setting: Setting, variant: str, repeats: int = 1) -> float:
 def _measure(variant: str, setting: Setting) -> float:
     torch.set_num_threads(setting.threads)
     step = steps(setting, variant, backward=True)
+    if setting.device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     # Forget the peak so far: building took memory too, and a child starts with its parent's peak.
     Path('/proc/self/clear_refs').write_text('5')
     before = _status('VmRSS')

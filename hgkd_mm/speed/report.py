@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from ..leaderboard import facts
 from ..utils import atomic_write
 from ..visualization.figure import save
 
 
-def machine() -> dict[str, str]:
-    """Return what a reader must know about the machine."""
+def machine(device: str = 'cpu') -> dict[str, str]:
+    """Return what a reader must know about the machine: with ``device`` ``'cuda'``, the name of its GPU too."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
@@ -22,6 +23,7 @@ def machine() -> dict[str, str]:
         'cpu': names[0] if names else platform.machine(),
         'instructions': torch.backends.cpu.get_cpu_capability(),
         'torch': torch.__version__,
+        **({'gpu': facts.device()} if device == 'cuda' else {}),
     }
 
 
@@ -46,7 +48,13 @@ def _text(value: object) -> str:
 
 def write_json(path: str | os.PathLike, kind: str, setting: dict, rows: Sequence[dict]) -> None:
     """Write a measurement with the facts about the machine."""
-    content = {'schema': 1, 'kind': kind, 'machine': machine(), 'setting': setting, 'rows': list(rows)}
+    content = {
+        'schema': 1,
+        'kind': kind,
+        'machine': machine(setting.get('device', 'cpu')),
+        'setting': setting,
+        'rows': list(rows),
+    }
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
