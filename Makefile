@@ -63,9 +63,10 @@ lock:  ## write the hashes of all files of the packages in requirements/ to requ
 			--no-header --no-annotate "$$file" -o "hashed/$$file"; \
 	done
 
-records: env  ## after `make benchmark`: its records into docs/records, README's table and the page in leaderboard/
+records: env  ## after `make benchmark`: its records into docs/records, the study's tables into README, the page of all in leaderboard/
 	$(RUN) tools/leaderboard.py gather work_dirs/suites/cutoutscenes-small --out docs/records/cutoutscenes-small
-	$(RUN) tools/leaderboard.py build docs/records --out leaderboard --readme README.md
+	$(RUN) tools/leaderboard.py build docs/records/study --out leaderboard --readme README.md
+	$(RUN) tools/leaderboard.py build docs/records --out leaderboard
 
 docs: env  ## write docs/evidence.md; take the pictures of the leaderboard's page; check the commands, links and paths in README.md and docs/
 	$(RUN) tools/evidence.py docs/records

@@ -7,7 +7,7 @@ from hgkd_mm.leaderboard.formats.markdown import render_markdown
 from hgkd_mm.utils import insert_block
 
 ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / 'docs' / 'records'
+RECORDS = ROOT / 'docs' / 'records' / 'study'
 
 
 def test_readme_has_the_table_of_the_committed_records():
@@ -16,6 +16,6 @@ def test_readme_has_the_table_of_the_committed_records():
     readme = ROOT / 'README.md'
     expected = insert_block(readme, 'leaderboard', render_markdown(make_tables(found.runs), found))
     assert readme.read_text(encoding='utf-8') == expected, (
-        'README.md and docs/records disagree: '
-        'python tools/leaderboard.py build docs/records --out leaderboard --readme README.md'
+        'README.md and docs/records/study disagree: '
+        'python tools/leaderboard.py build docs/records/study --out leaderboard --readme README.md'
     )
