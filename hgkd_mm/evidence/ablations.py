@@ -31,7 +31,9 @@ def render_ablations(suite: Suite) -> str:
     arms: dict[tuple, list[tuple[Table, Row]]] = {}
     for table in suite.tables:
         for row in table.rows:
-            arms.setdefault((row.model.backbone, row.pretraining), []).append((table, row))
+            # a run that did not see the teacher's file does not know its hash
+            pre = row.pretraining and row.pretraining.model_copy(update={'teacher_sha256': None})
+            arms.setdefault((row.model.backbone, pre), []).append((table, row))
     lines = []
     for rows in arms.values():
         row = rows[0][1]

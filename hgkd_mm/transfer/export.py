@@ -134,9 +134,11 @@ def _hook_option(hooks: list, kind: str, option: str) -> Any:
 
 
 def _one_teacher(teacher: Any) -> Any:
-    """Describe several teachers as one."""
+    """Describe several teachers as one; of one, hash its file, which may be elsewhere when the backbone is used."""
     if not isinstance(teacher, list | tuple):
-        return teacher
+        weights = teacher.get('weights')
+        known = teacher.get('sha256') or not weights or not Path(weights).is_file()
+        return teacher if known else {**teacher, 'sha256': sha256_file(weights)}
     files = [one.get('weights') and Path(one['weights']).stem for one in teacher]
     kinds = [str(one.get('type')).rpartition('.')[2] for one in teacher]
     names = [one.get('name') or file or kind for one, file, kind in zip(teacher, files, kinds, strict=True)]

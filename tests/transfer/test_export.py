@@ -1,5 +1,7 @@
 """The exported backbone is a plain file that says where it comes from."""
 
+import hashlib
+
 import pytest
 import torch
 import torchvision
@@ -63,6 +65,16 @@ def test_a_variant_and_shuffled_targets_are_named():
     assert found['recipe_sha256'] != plain['recipe_sha256']
     named = describe({'cfg': config.replace('True', 'False')})  # a name alone is no other recipe
     assert (named['targets_shuffled'], named['recipe_sha256']) == (None, plain['recipe_sha256'])
+
+
+def test_the_teachers_file_is_known_by_its_hash_where_it_is(tmp_path):
+    weights = tmp_path / 'vit.safetensors'
+    weights.write_bytes(b'weights')
+    config = CONFIG.replace("name='vit'", f"weights='{weights}'")
+    digest = hashlib.sha256(b'weights').hexdigest()
+    assert describe({'cfg': config})['teacher'] == {'weights': str(weights), 'layer': 9, 'sha256': digest}
+    weights.unlink()
+    assert describe({'cfg': config})['teacher'] == {'weights': str(weights), 'layer': 9}
 
 
 def test_checkpoint_without_backbone_is_refused(tmp_path):
