@@ -13,6 +13,7 @@ NEWEST := $(if $(filter openmmlab,$(STACK)),11,12)
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $(NEWEST)))
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,\
 	$(shell $(p) -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $(p))) python3)
+unexport PYTHON  # tools/*.sh read one of their own
 RUN := $(VENV)/bin/python
 # One test process a core, at most four (each holds the stack in memory), with one thread each: threads of
 # several processes on the same cores slow each other down.

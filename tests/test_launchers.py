@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     command = ['bash', str(ROOT / 'tools' / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    usual = {name: value for name, value in os.environ.items() if name != 'PYTHON'}  # which the scripts obey
+    return subprocess.run(command, capture_output=True, text=True, env={**usual, **environment}, check=False)
 
 
 @pytest.fixture
