@@ -102,7 +102,8 @@ def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
         try:
             main()
         except HGKDError as error:
-            print(f'error: {error}', file=sys.stderr)
+            # the line and its end at once: unbuffered, print() writes them apart, and the processes of a run share the stream
+            sys.stderr.write(f'error: {error}\n')
             sys.exit(error.exit_code)
 
     return wrapper

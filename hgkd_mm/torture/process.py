@@ -82,7 +82,7 @@ def _run(body: Callable[[], object], log: Path) -> None:
         body()
         code = 0
     except HGKDError as error:
-        print(f'error: {error}', file=sys.stderr)
+        sys.stderr.write(f'error: {error}\n')
         code = error.exit_code
     except BaseException:
         traceback.print_exc()
