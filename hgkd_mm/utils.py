@@ -102,7 +102,7 @@ def cli_errors(main: Callable[[], object]) -> Callable[[], None]:
         try:
             main()
         except HGKDError as error:
-            # the line and its end at once: unbuffered, print() writes them apart, and the processes of a run share the stream
+            # with its end at once: print() may write them apart, and the processes of a run share the stream
             sys.stderr.write(f'error: {error}\n')
             sys.exit(error.exit_code)
 

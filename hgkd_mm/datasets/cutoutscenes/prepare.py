@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from PIL import features
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hgkd_mm.errors import ConfigError, DataError
@@ -330,6 +331,8 @@ def _write_manifest(folder: Path, material: Material, facts: dict, splits: dict,
         'classes': list(material.classes),
         'splits': splits,
         'source_sha256': material.fingerprint,
+        # another version of it rounds photographs otherwise
+        'decoder': f'libjpeg-turbo {features.version("libjpeg_turbo")}',
         'packages': [{'name': p.name, 'version': p.version, 'sha256': p.sha256} for p in packages],
     }
     with atomic_write(folder / 'manifest.json') as temporary:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
-from PIL import Image
+from PIL import Image, features
 from pycocotools.coco import COCO
 
 from hgkd_mm.datasets.cutoutscenes import prepare, prepare_cutoutscenes
@@ -171,6 +172,15 @@ def test_a_share_of_the_labels_is_another_data_set_in_records(made):
     assert len({found['sha256'] for found in facts.values()}) == 3
     splits = json.loads((made / 'manifest.json').read_text())['splits']
     assert facts[1.0]['sha256'] == sha256_json({name: splits[name]['sha256'] for name in ('train', 'val')})
+
+
+def test_the_manifest_names_the_decoder_which_the_pins_keep_alike(made):
+    decoder = json.loads((made / 'manifest.json').read_text())['decoder']
+    assert decoder == f'libjpeg-turbo {features.version("libjpeg_turbo")}'
+    for lock in ('lock.txt', 'openmmlab/lock.txt'):
+        assert re.findall(r'^pillow.*$', (Path(__file__).parents[3] / 'requirements' / lock).read_text(), re.M) == [
+            'pillow==12.3.0'
+        ]
 
 
 def test_a_finished_data_set_is_left_alone(made, source):
