@@ -9,7 +9,8 @@ patch_size = 32
 mask_ratio = 0.6
 mask_schedule = None  # instead: [(share of training, mask ratio), ...], see docs/method.md
 unmasked_share = 0.0  # of the images of every batch, shown whole
-global_weight = 0.0  # of a loss on the pooled last stage, see GlobalTokenHead
+last_stage_weight = 0.0  # of a loss on the last stage itself, see LastStageHead
+last_stage_regions = 'image'  # or 'cell'
 batch_size = 16
 max_epochs = 12
 warmup_epochs = 1
@@ -56,9 +57,13 @@ model = dict(
         to_rgb=True,
     ),
 )
-if global_weight:
-    model['global_head'] = dict(
-        type='GlobalTokenHead', in_channels=stage_channels[-1], embed_dims=384, weight=global_weight
+if last_stage_weight:
+    model['last_stage_head'] = dict(
+        type='LastStageHead',
+        in_channels=stage_channels[-1],
+        embed_dims=384,
+        regions=last_stage_regions,
+        weight=last_stage_weight,
     )
 
 view_transforms = [

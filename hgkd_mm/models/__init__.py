@@ -2,7 +2,7 @@
 
 from .decoder import UNetDecoder
 from .dense_distillation import DenseDistillation
-from .global_head import GlobalTokenHead
+from .last_stage_head import LastStageHead
 from .heads import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from .hgkd import HGKD
 from .knn_head import KNNHead
@@ -13,7 +13,7 @@ from .teachers import RegisterVisionTransformer, ViTTeacher
 __all__ = [
     'HGKD',
     'DenseDistillation',
-    'GlobalTokenHead',
+    'LastStageHead',
     'KNNHead',
     'LinearProbe',
     'PixelReconstructionHead',

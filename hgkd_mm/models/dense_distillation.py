@@ -4,16 +4,16 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
-from .global_head import WithGlobalHead
+from .last_stage_head import WithLastStageHead
 from .student import Student, teacher_tokens_of
 
 
 @MODELS.register_module()
-class DenseDistillation(WithGlobalHead, Student):
+class DenseDistillation(WithLastStageHead, Student):
     """The student sees the whole image and predicts the teacher's tokens, with H-GKD's decoder and head.
 
     Args:
-        global_head: Config of a :class:`GlobalTokenHead`; None for none.
+        last_stage_head: Config of a :class:`LastStageHead`; None for none.
         *args: See :class:`Student`.
         **kwargs: See :class:`Student`.
     """
@@ -26,9 +26,9 @@ class DenseDistillation(WithGlobalHead, Student):
             data_samples: With ``teacher_tokens`` ``(C, h, w)``.
 
         Returns:
-            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_global``.
+            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_last_stage``.
         """
         tokens, defined = teacher_tokens_of(inputs, data_samples)
         stage_feats = self.backbone(inputs)
         losses = self.head.loss(self.neck(stage_feats, None), tokens, None, defined)
-        return losses | self.global_loss(stage_feats[-1], tokens, None, defined)
+        return losses | self.last_stage_loss(stage_feats[-1], tokens, None, defined)

@@ -4,19 +4,19 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ..registry import MODELS
-from .global_head import WithGlobalHead
+from .last_stage_head import WithLastStageHead
 from .student import MaskedStudent, teacher_tokens_of
 
 
 @MODELS.register_module()
-class HGKD(WithGlobalHead, MaskedStudent):
+class HGKD(WithLastStageHead, MaskedStudent):
     """The sparse student predicts, from the visible patches, the tokens of a frozen teacher for all patches.
 
     The teacher is not here: :class:`hgkd_mm.hooks.TeacherHook` puts its tokens into the data samples, so that
     checkpoints are student-sized and a cached teacher is the same data from another source.
 
     Args:
-        global_head: Config of a :class:`GlobalTokenHead`; None for none.
+        last_stage_head: Config of a :class:`LastStageHead`; None for none.
         *args: See :class:`MaskedStudent`.
         **kwargs: See :class:`MaskedStudent`.
     """
@@ -30,7 +30,7 @@ class HGKD(WithGlobalHead, MaskedStudent):
                 say something about every token, ``teacher_defined`` ``(h, w)``.
 
         Returns:
-            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_global``.
+            Loss terms and figures for the log, see :class:`TokenDistillationHead`, and ``loss_last_stage``.
         """
         tokens, defined = teacher_tokens_of(inputs, data_samples)
         # 1. which patches may the student see?
@@ -41,4 +41,4 @@ class HGKD(WithGlobalHead, MaskedStudent):
         decoded = self.neck(stage_feats, mask)
         # 4. predict every teacher token; compare at masked and visible positions
         losses = self.head.loss(decoded, tokens, mask, defined)
-        return losses | self.global_loss(stage_feats[-1], tokens, mask, defined)
+        return losses | self.last_stage_loss(stage_feats[-1], tokens, mask, defined)

@@ -25,7 +25,7 @@ def test_the_example_of_the_options_builds(tmp_path):
     model, without = MODELS.build(cfg.model), MODELS.build(plain.model)
     assert model.head.relation_weight == 1 and without.head.relation_weight == 0
     added = {name for name, _ in model.named_parameters()} - {name for name, _ in without.named_parameters()}
-    assert added == {'global_head.projection.weight', 'global_head.projection.bias'}
+    assert added == {'last_stage_head.projection.weight', 'last_stage_head.projection.bias'}
 
 
 def test_mask_schedule_and_share_are_variables_of_the_config():

@@ -103,12 +103,12 @@ def test_a_whole_image_among_masked_ones_has_its_dense_features():
 def test_a_global_head_adds_one_term_and_changes_nothing_else(kind):
     torch.manual_seed(0)
     plain = MODELS.build(model_cfg(kind))
-    head = dict(type='GlobalTokenHead', in_channels=64, embed_dims=16, weight=0.5)
-    model = MODELS.build(model_cfg(kind, global_head=head))
+    head = dict(type='LastStageHead', in_channels=64, embed_dims=16, weight=0.5)
+    model = MODELS.build(model_cfg(kind, last_stage_head=head))
     keys = model.load_state_dict(plain.state_dict(), strict=False)
-    assert not keys.unexpected_keys and all(key.startswith('global_head.') for key in keys.missing_keys)
+    assert not keys.unexpected_keys and all(key.startswith('last_stage_head.') for key in keys.missing_keys)
     losses, expected = model.loss(*batch()), plain.loss(*batch())
-    value = losses.pop('loss_global')
+    value = losses.pop('loss_last_stage')
     assert losses.keys() == expected.keys() and all(torch.equal(losses[key], expected[key]) for key in losses)
     value.backward()
     assert model.backbone.layer4[1].conv2.weight.grad.any() and model.neck.blocks[0][0].weight.grad is None

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from hgkd_mm.errors import ConfigError
-from hgkd_mm.models import GlobalTokenHead
+from hgkd_mm.models import LastStageHead
 from hgkd_mm.models.losses import TOKEN_DISTANCES, relation_distance
 from hgkd_mm.sparse import PatchMask
 
@@ -22,7 +22,7 @@ def target_of(tokens):
 
 @pytest.mark.parametrize('distance', [*TOKEN_DISTANCES, 'relation'])
 def test_visible_positions_are_pooled_and_compared_with_the_mean_token(distance):
-    head = GlobalTokenHead(5, 8, distance, weight=3.0)
+    head = LastStageHead(5, 8, distance, weight=3.0)
     feat, tokens = inputs()
     pooled = torch.stack([feat[0, :, 0, 0], (feat[1, :, 0, 1] + feat[1, :, 1, 0]) / 2, feat[2].mean((1, 2))])
     target = target_of(tokens)
@@ -32,31 +32,31 @@ def test_visible_positions_are_pooled_and_compared_with_the_mean_token(distance)
     else:
         prediction = pooled @ head.projection.weight.T + head.projection.bias
         expected = TOKEN_DISTANCES[distance](prediction, target).mean()
-    torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_global'], 3 * expected)
+    torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_last_stage'], 3 * expected)
 
 
 def test_hidden_features_and_undefined_tokens_do_not_matter():
     feat, tokens = inputs()
     defined = torch.rand(3, 4, 4) < 0.5
-    head = GlobalTokenHead(5, 8).eval()
+    head = LastStageHead(5, 8).eval()
     other = torch.where(MASK.grid(2, 2), feat, 7.0)
     others = torch.where(defined[:, None], tokens, 7.0)
     assert torch.equal(
-        head.loss(feat, tokens, MASK, defined)['loss_global'], head.loss(other, others, MASK, defined)['loss_global']
+        head.loss(feat, tokens, MASK, defined)['loss_last_stage'], head.loss(other, others, MASK, defined)['loss_last_stage']
     )
 
 
 def test_only_the_student_gets_a_gradient():
     feat, tokens = (values.requires_grad_() for values in inputs())
-    GlobalTokenHead(5, 8).loss(feat, tokens, None)['loss_global'].backward()
+    LastStageHead(5, 8).loss(feat, tokens, None)['loss_last_stage'].backward()
     assert tokens.grad is None and feat.grad.any()
 
 
 def test_wrong_options_and_targets_are_named():
-    with pytest.raises(ConfigError, match="unknown distance 'l3' of GlobalTokenHead: choose one of .*relation"):
-        GlobalTokenHead(5, 8, 'l3')
+    with pytest.raises(ConfigError, match="unknown distance 'l3' of LastStageHead: choose one of .*relation"):
+        LastStageHead(5, 8, 'l3')
     feat, tokens = inputs()
     with pytest.raises(ConfigError, match='embed_dims=9; the tokens are 8 wide'):
-        GlobalTokenHead(5, 9).loss(feat, tokens, None)
+        LastStageHead(5, 9).loss(feat, tokens, None)
     with pytest.raises(ConfigError, match='the tokens are 2 targets'):
-        GlobalTokenHead(5, 8).loss(feat, [tokens, tokens], None)
+        LastStageHead(5, 8).loss(feat, [tokens, tokens], None)
