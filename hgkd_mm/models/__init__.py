@@ -2,10 +2,10 @@
 
 from .decoder import UNetDecoder
 from .dense_distillation import DenseDistillation
-from .last_stage_head import LastStageHead
 from .heads import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from .hgkd import HGKD
 from .knn_head import KNNHead
+from .last_stage_head import LastStageHead
 from .linear_probe import LinearProbe
 from .spark import SparK
 from .teachers import RegisterVisionTransformer, ViTTeacher

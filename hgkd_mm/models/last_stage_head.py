@@ -1,4 +1,4 @@
-"""Asks the student's last stage, without the decoder, for what the teacher says: about the whole image, or place by place."""
+"""Asks the student's last stage, without the decoder, for what the teacher says: of the image, or cell by cell."""
 
 from typing import Any, Literal
 

@@ -35,15 +35,34 @@ def test_visible_positions_are_pooled_and_compared_with_the_mean_token(distance)
     torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_last_stage'], 3 * expected)
 
 
-def test_hidden_features_and_undefined_tokens_do_not_matter():
+@pytest.mark.parametrize('distance', ['cosine', 'smooth_l1', 'relation'])
+def test_visible_cells_are_compared_with_the_tokens_at_their_place(distance):
+    head = LastStageHead(5, 8, distance, weight=3.0, regions='cell')
+    feat, tokens = inputs()
+    normal = F.layer_norm(tokens.movedim(1, -1), (8,))
+    cells = MASK.grid(2, 2)[:, 0].nonzero().tolist()
+    seen = torch.stack([feat[image, :, row, column] for image, row, column in cells])
+    mean = torch.stack(
+        [normal[image, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean((0, 1)) for image, row, column in cells]
+    )
+    target = (mean - mean.mean(0)) / (mean.var(0, unbiased=False) + 1e-5).sqrt()
+    if distance == 'relation':
+        expected = relation_distance(seen[None], target[None])
+    else:
+        prediction = seen @ head.projection.weight.T + head.projection.bias
+        expected = TOKEN_DISTANCES[distance](prediction, target).mean()
+    torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_last_stage'], 3 * expected)
+
+
+@pytest.mark.parametrize('regions', ['image', 'cell'])
+def test_hidden_features_and_undefined_tokens_do_not_matter(regions):
     feat, tokens = inputs()
     defined = torch.rand(3, 4, 4) < 0.5
-    head = LastStageHead(5, 8).eval()
+    head = LastStageHead(5, 8, regions=regions).eval()
     other = torch.where(MASK.grid(2, 2), feat, 7.0)
     others = torch.where(defined[:, None], tokens, 7.0)
-    assert torch.equal(
-        head.loss(feat, tokens, MASK, defined)['loss_last_stage'], head.loss(other, others, MASK, defined)['loss_last_stage']
-    )
+    losses = [head.loss(*values, MASK, defined)['loss_last_stage'] for values in ((feat, tokens), (other, others))]
+    assert torch.equal(*losses)
 
 
 def test_only_the_student_gets_a_gradient():
@@ -55,6 +74,8 @@ def test_only_the_student_gets_a_gradient():
 def test_wrong_options_and_targets_are_named():
     with pytest.raises(ConfigError, match="unknown distance 'l3' of LastStageHead: choose one of .*relation"):
         LastStageHead(5, 8, 'l3')
+    with pytest.raises(ConfigError, match="unknown regions 'row' of LastStageHead: choose one of image, cell"):
+        LastStageHead(5, 8, regions='row')
     feat, tokens = inputs()
     with pytest.raises(ConfigError, match='embed_dims=9; the tokens are 8 wide'):
         LastStageHead(5, 9).loss(feat, tokens, None)
