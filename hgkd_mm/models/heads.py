@@ -33,7 +33,8 @@ class TokenDistillationHead(BaseModule):
         distance: 'smooth_l1', 'cosine' or 'mse': how a token's representation is compared.
         masked_weight: Weight of the distance at hidden positions.
         visible_weight: Weight of the distance at visible positions.
-        distribution_weight: Weight of the divergence between channel distributions, over all positions.
+        distribution_weight: Weight of the divergence between channel distributions, over the positions whose distance
+            has a weight; over all if neither has.
         temperature: Temperature of those distributions.
         relation_weight: Weight of :func:`~hgkd_mm.models.losses.relation_distance` between the tokens of an image, over
             all positions.
@@ -118,8 +119,9 @@ class TokenDistillationHead(BaseModule):
             with torch.no_grad():
                 out[f'explained_variance_{name}'] = explained_variance(prediction, target, where)
         if self.distribution_weight:
-            divergence = token_distribution_divergence(prediction, target, self.temperature).mean()
-            out['loss_distribution'] = self.distribution_weight * divergence
+            divergence = token_distribution_divergence(prediction, target, self.temperature)
+            asked = [where for where, weight in parts.values() if weight] or [torch.ones_like(seen)]
+            out['loss_distribution'] = self.distribution_weight * mean_over(divergence, torch.stack(asked).any(0))
         if self.relation_weight:
             of_images = [_by_image(values, len(tokens), defined) for values in (prediction, target)]
             known = None if defined is None else defined.flatten(1)

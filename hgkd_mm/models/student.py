@@ -36,7 +36,8 @@ class MaskedStudent(Student):
         neck: Config of the decoder.
         head: Config of the head.
         patch_size: Side of a patch in pixels; a multiple of the backbone's total stride.
-        sparse: ``dict(backend='packed')``, ``'spconv'`` or ``'masked'``, see :func:`hgkd_mm.sparse.make_sparse`.
+        sparse: ``dict(backend='packed')``, ``'spconv'``, ``'masked'`` or ``'zero-filled'``, see
+            :func:`hgkd_mm.sparse.make_sparse`.
         **kwargs: See mmpretrain's ``BaseSelfSupervisor``.
     """
 

@@ -28,6 +28,9 @@ BACKENDS: dict[str, dict[type[nn.Module], type[nn.Module]]] = {
     'masked': MASKED_LAYERS,
 }
 
+#: Not sparse: the dense network sees zeros where pixels are hidden. What sparse convolution is compared with.
+ZERO_FILLED = 'zero-filled'
+
 #: Subclasses that compute what their base does: OpenMMLab's, for other versions of PyTorch.
 SAME_AS: dict[type[nn.Module], type[nn.Module]] = {
     wrappers.Conv2d: nn.Conv2d,
@@ -58,10 +61,14 @@ def make_sparse(backbone: nn.Module, backend: str = 'packed', patch_size: int = 
     backbone called as usual is the dense network. The conversion proves itself first: a small random case must come
     out the same in the packed backend, which never sees a hidden pixel, and in the masked one.
 
+    ``'zero-filled'`` is the ablation of all that: nothing is converted or proven, and any CNN will do.
+
     Args:
         backbone: An ordinary CNN whose forward returns its stages, such as mmpretrain's ``ResNet``.
         backend: ``'packed'`` (visible patches only), ``'spconv'`` (the same with spconv's convolutions) or ``'masked'``
-            (dense, then masked: the reference).
+            (dense, then masked: the reference), which agree; or ``'zero-filled'``, the dense network on images whose
+            hidden pixels are zero: only its stages are masked, so what a layer makes of hidden pixels reaches visible
+            ones, and BatchNorm counts all positions.
         patch_size: Side of the patches of the proof, in pixels: a multiple of the network's total stride.
 
     Returns:
@@ -72,8 +79,11 @@ def make_sparse(backbone: nn.Module, backend: str = 'packed', patch_size: int = 
         UnsupportedLayerError: A layer, or something that a module does to its maps, has no exact sparse form; names it
             and its path. The backbone is as it was.
     """
+    if backend == ZERO_FILLED:
+        return SparseForward(backbone, SparseContext(), backend, {})
     if backend not in BACKENDS:
-        raise ConfigError(f"unknown sparse backend '{backend}': choose one of {', '.join(BACKENDS)}")
+        choices = ', '.join([*BACKENDS, ZERO_FILLED])
+        raise ConfigError(f"unknown sparse backend '{backend}': choose one of {choices}")
     if backend == 'spconv':
         require_spconv()
     for name in {'packed', 'masked', backend}:

@@ -45,6 +45,8 @@ class SparseForward:
         """
         mask.check_images(images)
         self._check_layers()
+        if self.backend == 'zero-filled':
+            return [mask.zero_hidden(feat) for feat in _maps(self.backbone(mask.zero_hidden(images)))]
         with self.context.use(mask):
             if self.backend == 'masked':
                 return _maps(self.backbone(mask.zero_hidden(images)))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hgkd_mm.errors import ConfigError
 from hgkd_mm.models import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from hgkd_mm.models.heads import patchify
-from hgkd_mm.models.losses import relation_distance
+from hgkd_mm.models.losses import relation_distance, token_distribution_divergence
 from hgkd_mm.models.teachers import visible_tokens
 from hgkd_mm.sparse import PatchMask
 
@@ -60,6 +60,20 @@ def test_a_weight_of_zero_drops_the_term_and_distribution_adds_one():
     head = TokenDistillationHead(8, 16, visible_weight=0, distribution_weight=0.1)
     losses = head.loss(torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 1]))
     assert {key for key in losses if key.startswith('loss')} == {'loss_masked', 'loss_distribution'}
+
+
+@pytest.mark.parametrize(('masked_weight', 'visible_weight'), [(1.0, 1.0), (1.0, 0.0), (0.0, 2.0), (0.0, 0.0)])
+def test_distributions_are_compared_where_the_distance_has_a_weight(masked_weight, visible_weight):
+    torch.manual_seed(0)
+    head = TokenDistillationHead(8, 16, 'mse', masked_weight, visible_weight, distribution_weight=0.1).eval()
+    decoded, tokens, mask = torch.randn(1, 8, 4, 4), torch.randn(1, 16, 4, 4), mask_of([1, 0], [0, 0])
+    found = head.loss(decoded, tokens, mask)['loss_distribution']
+    divergence = token_distribution_divergence(head.predict(decoded, (4, 4))[0].flatten(1).T, head.targets(tokens))
+    seen = torch.zeros(4, 4, dtype=torch.bool)
+    seen[:2, :2] = True
+    both = masked_weight == visible_weight
+    where = torch.ones(16, dtype=torch.bool) if both else (seen if visible_weight else ~seen).flatten()
+    torch.testing.assert_close(found, 0.1 * divergence[where].mean())
 
 
 def test_relations_between_the_tokens_of_an_image_are_one_more_term():

@@ -72,6 +72,30 @@ def test_packed_equals_masked_at_full_width(depth):
         torch.testing.assert_close(gradient, masked_grads[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
+def test_zero_filled_is_the_dense_network_on_images_with_zeros():
+    net = resnet(18, base_channels=8, stem_channels=8)
+    images, visible = torch.randn(2, 3, 128, 128, dtype=torch.float64), random_visible(2, 4, 4)
+    mask = PatchMask(visible, 32)
+    plain, dense = copy.deepcopy(net), copy.deepcopy(net)
+    found = make_sparse(net, 'zero-filled')(images, mask)
+    pixels = visible.repeat_interleave(32, 1).repeat_interleave(32, 2)[:, None]
+    for feat, whole in zip(found, dense(torch.where(pixels, images, 0.0)), strict=True):
+        step = 32 * feat.shape[-1] // 128
+        where = visible.repeat_interleave(step, 1).repeat_interleave(step, 2)[:, None]
+        torch.testing.assert_close(feat, torch.where(where, whole, 0.0), rtol=0, atol=0)
+    assert [type(layer) for layer in net.modules()] == [type(layer) for layer in plain.modules()]
+    for name, statistic in net.named_buffers():  # over hidden positions as well
+        assert torch.equal(statistic, dense.get_buffer(name))
+    exact = make_sparse(plain, 'masked')(images, mask)
+    for feat, other in zip(found, exact, strict=True):  # what the hidden places hold has reached the visible ones
+        assert (feat - other).abs().max() > 0.1 * other.abs().max()
+
+
+def test_an_unknown_backend_is_named_with_the_choices():
+    with pytest.raises(ConfigError, match="backend 'dense': choose one of packed, spconv, masked, zero-filled"):
+        make_sparse(resnet(18, base_channels=8, stem_channels=8), 'dense')
+
+
 def test_hidden_pixels_change_nothing(backend):
     net = resnet(18, base_channels=8, stem_channels=8)
     forward = make_sparse(net, backend)
