@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from ..leaderboard.collect import Row, Table, Values, paired_differences
+from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_differences
 from ..leaderboard.compare import over_identities
-from ..leaderboard.names import data_name, markdown_table, protocol_name, row_name, spread
-from ..leaderboard.record import primary_metric
+from ..leaderboard.names import data_name, epochs, markdown_table, protocol_name, row_name, spread
+from ..leaderboard.record import METRICS, primary_metric
 from .bootstrap import Interval
 from .claims import CLAIMS, STUDY, Claim
 from .holm import holm
+from .longer import longer_scratch
 from .measured import Suite, labels, quantity
 from .paired import paired_interval, paired_p, sign_flip_p
 
@@ -24,6 +25,7 @@ class Found(NamedTuple):
     claim: Claim
     table: Table
     row: Row
+    twin: Row | None
     ours: Values
     theirs: Values
     differences: list[float]
@@ -47,22 +49,28 @@ def find(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> list[Foun
 
 
 def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
-    probed = set()
-    for table in suite.tables:
-        if table.task != claim.task or labels(table) != claim.labels:
+    probe = claim.metric not in METRICS[claim.task]  # the same under every protocol, however many labels that had
+    tables = suite.frozen() if probe else [table for table in suite.tables if labels(table) == claim.labels]
+    for table in tables:
+        if not probe and table.task != claim.task:
             continue
         for row in filter(claim.ours.fits, table.rows):
-            twin = table.twin(row, claim.over) if claim.over else None
+            twin = _twin(tables, table, row, claim)
             ours, theirs = suite.values(row, claim.metric), suite.values(twin, claim.metric) if twin else {}
             differences = paired_differences(ours, theirs) if claim.over else list(ours.values())
-            arm = (row.model.backbone, row.pretraining)
-            if not differences or arm in probed:
+            if not differences:
                 continue
-            if claim.metric not in row.metrics:  # a probe is the same under every protocol
-                probed.add(arm)
-            primary = claim.metric == primary_metric(table.task)
+            primary = claim.metric == primary_metric(claim.task)
             identities = over_identities(row, twin) if twin and primary else None
-            yield Found(claim, table, row, ours, theirs, differences, identities)
+            yield Found(claim, table, row, twin, ours, theirs, differences, identities)
+
+
+def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
+    if claim.over is None:
+        return None
+    if claim.budget == 'equal fine-tuning':
+        return table.twin(row, claim.over)
+    return longer_scratch(tables, table, row, claim)
 
 
 def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
@@ -83,7 +91,8 @@ def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS
 
 
 def _name(claim: Claim) -> str:
-    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {claim.over}' if claim.over else '')
+    budget = f', {claim.budget}' if claim.over == SCRATCH else ''
+    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {claim.over}{budget}' if claim.over else '')
 
 
 def _wanted(claim: Claim) -> str:
@@ -98,9 +107,11 @@ def _line(one: Found, corrected: float | None) -> list[str]:
     interval, objects = paired_interval(differences), one.identities
     sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
     protocol = protocol_name(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
+    longer = one.twin is not None and claim.budget != 'equal fine-tuning'
+    theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}' if longer else ''
     return [
         _name(claim),
-        f'{data_name(one.table)}, {protocol}; {row_name(one.row)}',
+        f'{data_name(one.table)}, {protocol}; {row_name(one.row)}{theirs}',
         spread(one.ours.values()),
         spread(one.theirs.values()) if one.theirs else '',
         f'{fmean(differences):+.1f}' if claim.over else '',

@@ -4,18 +4,20 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RecordError
 from ..leaderboard.collect import Found, Row, Run, Table, Values, find_runs, make_tables
-from ..leaderboard.record import METRICS, PretrainingRecord
+from ..leaderboard.record import METRICS, Model, PretrainingRecord
 from .claims import LINEAR, SHARE
 
 #: Columns for probes, which are in the records of pretraining.
 PROBES = {LINEAR: 'linear probe %', 'knn_top1': 'kNN %'}
 LABELS = {SHARE: "linear probe, % of the teacher's"} | PROBES
 LABELS |= {name: metric.label for metrics in METRICS.values() for name, metric in metrics.items()}
+_OF_THE_LABELS = re.compile(r', ([\d.]+) % of the labels$')
 
 
 class Suite(NamedTuple):
@@ -37,13 +39,49 @@ class Suite(NamedTuple):
             return row.values(metric) if metric in row.metrics else {}
         probed = {}
         for run in row.runs:
-            pre = run.record.pretraining
-            known = self.found.pretrainings.get(pre.backbone_sha256 or '') if pre else None
-            value = _probe(known[1], metric) if known else None
+            pretrained = self.pretrained(run)
+            value = _probe(pretrained, metric) if pretrained else None
             if value is not None:
-                fold, seed = run.key
-                probed[fold, seed if pre is None or pre.seed is None else pre.seed] = value
+                probed[_frozen_key(run)] = value
         return probed
+
+    def pretrained(self, run: Run) -> PretrainingRecord | None:
+        """Return the record of a run's pretraining; None when it has none, or that is not there."""
+        pre = run.record.pretraining
+        known = self.found.pretrainings.get(pre.backbone_sha256 or '') if pre else None
+        return known[1] if known else None
+
+    def frozen(self) -> list[Table]:
+        """Put the runs of all protocols together, for what is known of a backbone before it is fine-tuned.
+
+        Returns:
+            A table for each data set, with a row for each way to pretrain a backbone and one run for each fold and
+            seed. Task, protocol and the share of the labels are those of the data set's first table.
+        """
+        found: dict[tuple, dict[tuple, dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
+        first: dict[tuple, Table] = {}
+        for table in self.tables:
+            data = _OF_THE_LABELS.sub('', table.dataset.name), table.dataset.version
+            first.setdefault(data, table)
+            for row in filter(lambda row: row.pretraining, table.rows):
+                model = Model(name='frozen', backbone=row.model.backbone, params=row.model.backbone_params or 0)
+                # a run that did not see the teacher's file does not know its hash
+                pretraining = row.pretraining.model_copy(update={'teacher_sha256': None})
+                for run in row.runs:
+                    found[data][model, pretraining].setdefault(_frozen_key(run), run)
+        return [
+            replace(
+                first[data],
+                rows=tuple(Row(*start, tuple(run for _, run in sorted(runs.items()))) for start, runs in rows.items()),
+            )
+            for data, rows in found.items()
+        ]
+
+
+def _frozen_key(run: Run) -> tuple[int, int]:
+    """Fold and seed of a run's pretraining."""
+    pre, (fold, seed) = run.record.pretraining, run.key
+    return fold, seed if pre is None or pre.seed is None else pre.seed
 
 
 def _probe(record: PretrainingRecord, metric: str) -> float | None:
@@ -56,7 +94,7 @@ def _probe(record: PretrainingRecord, metric: str) -> float | None:
 
 def labels(table: Table) -> float:
     """Return what percentage of the labels fine-tuning has, as the data set's name says."""
-    share = re.search(r', ([\d.]+) % of the labels$', table.dataset.name)
+    share = _OF_THE_LABELS.search(table.dataset.name)
     return float(share[1]) if share else 100.0
 
 

@@ -334,7 +334,7 @@ def _same_data(runs: list[Run]) -> list[list[Run]]:
     """Part runs until a fold is the same data throughout: by the numbers of images, then by the data themselves."""
     parts = [runs]
     for names in (['num_train', 'num_val'], ['num_train', 'num_val', 'sha256']):
-        if not all(map(_one_data_a_fold, parts)):
+        if not all(map(one_data_a_fold, parts)):
             by_data: dict[tuple, list[Run]] = defaultdict(list)
             for run in runs:
                 by_data[tuple(getattr(run.record.dataset, name) for name in names)].append(run)
@@ -342,7 +342,8 @@ def _same_data(runs: list[Run]) -> list[list[Run]]:
     return parts
 
 
-def _one_data_a_fold(runs: Iterable[Run]) -> bool:
+def one_data_a_fold(runs: Iterable[Run]) -> bool:
+    """Whether all runs on a fold, as far as they know, are on the same data."""
     known = {(run.record.dataset.fold, run.record.dataset.sha256) for run in runs if run.record.dataset.sha256}
     return len(known) == len({fold for fold, _ in known})
 

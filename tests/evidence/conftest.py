@@ -9,13 +9,13 @@ def suites(tmp_path, record_factory, write_pretraining_to):
     """Factory of the suites below ``tmp_path``, one of which is written from the numbers of its starts.
 
     A start is its provenance (None from scratch), its results by fold (a number, or all of a curve), its probes by
-    fold, and facts that differ from the record factory's; ``data`` names the data set.
+    fold, and facts that differ from the record factory's; ``data`` names the data set, ``data_sha256`` is its hash.
     """
 
     def write(*starts, name='study'):
         for pretraining, values, probes, facts in ((*start, {})[:4] for start in starts):
             facts = dict(facts)
-            data = facts.pop('data', 'Toy')
+            data, sha256 = facts.pop('data', 'Toy'), facts.pop('data_sha256', None)
             for fold, value in enumerate(values):
                 curve = value if isinstance(value, tuple) else (value,)
                 number = len(list(tmp_path.rglob('result.json')))
@@ -24,7 +24,7 @@ def suites(tmp_path, record_factory, write_pretraining_to):
                 if pre:
                     curves = {probe: [(10.0, 1.0), (20.0, found[fold])] for probe, found in probes.items()}
                     write_pretraining_to(folder, pre, **curves)
-                dataset = dict(name=data, fold=fold)
+                dataset = dict(name=data, fold=fold, sha256=sha256)
                 record = record_factory(curve[-1], pretraining=pre, curve=curve, dataset=dataset, **facts)
                 save_record(record, folder / 'result.json')
         return read_suites([tmp_path])[0]

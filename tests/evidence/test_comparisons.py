@@ -12,6 +12,7 @@ from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 
 SPARK_FACTS = dict(method='SparK')
 Claim = partial(module.Claim, ours=PLAIN)  # whichever the study chose
+EQUAL = 'equal fine-tuning'
 TOP1 = Claim('classification', 'top1', SPARK, 8, 15)
 
 
@@ -43,6 +44,22 @@ def test_a_probe_is_one_line_however_many_protocols_there_are(suites, ours):
     )
     assert len(find(found, [TOP1])) == 2
     assert [one.differences for one in find(found, [Claim('classification', LINEAR, SPARK)])] == [[10, 12]]
+
+
+def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites, cells, ours):
+    longer = {'protocol': dict(epochs=30, batch_size=32, resolution=128, recipe='longer')}
+    few = {'data': 'Toy, 10 % of the labels'}
+    found = suites(
+        (ours, [50, 51], {LINEAR: [40, 42]}),
+        (ours, [50, 51, 52], {LINEAR: [1, 2, 47]}, longer),  # of folds 0 and 1 the first table's count
+        (SPARK_FACTS, [30], {LINEAR: [30]}),
+        (SPARK_FACTS, [30, 30, 30], {LINEAR: [1, 31, 33]}, few),
+    )
+    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
+    assert line['What'].startswith('Toy, folds 0, 1, 2, frozen backbone')
+    assert (line['Ours'], line['Theirs'], line['Difference'], line['n']) == ('43.0 ± 3.6', '31.3 ± 1.5', '+11.7', '3')
+    (one,) = find(found, [Claim('classification', LINEAR, SPARK)])
+    assert one.differences == [10, 11, 14]
 
 
 def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
@@ -88,13 +105,11 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
         (ours, [30, 30], {LINEAR: [9, 9]}, few),
         (None, [9, 10], {}, few),
     )
-    all_labels, tenth = cells(
-        render_comparisons(
-            found, [claim._replace(ours=PLAIN) for claim in CLAIMS if claim.over == SCRATCH and claim.metric == 'top1']
-        )
-    )
-    assert (all_labels['Comparison'], all_labels['Difference']) == ('top-1 %, H-GKD - from scratch', '+19.5')
-    assert tenth['Comparison'] == 'top-1 %, 10 % of the labels, H-GKD - from scratch'
+    chosen = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
+    all_labels, tenth = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
+    assert all_labels['Comparison'] == 'top-1 %, H-GKD - from scratch, equal fine-tuning'
+    assert all_labels['Difference'] == '+19.5'
+    assert tenth['Comparison'] == 'top-1 %, 10 % of the labels, H-GKD - from scratch, equal fine-tuning'
     assert (tenth['Difference'], tenth['Must / aim']) == ('+20.5', '+8 / +20')
 
 

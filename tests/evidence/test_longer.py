@@ -1,0 +1,89 @@
+"""Which of scratch's longer trainings a claim is about; the factory's record has 10 epochs of 100 images."""
+
+from pathlib import Path
+
+import pytest
+
+from hgkd_mm.evidence.claims import CHOSEN, FINETUNING_SECONDS, PLAIN, PRETRAINING_SECONDS, Claim
+from hgkd_mm.evidence.comparisons import find, render_comparisons
+from hgkd_mm.leaderboard.collect import SCRATCH
+from hgkd_mm.suite.spec import load_suite
+
+ROOT = Path(__file__).parents[2]
+TOTAL, CONVERGED = (
+    Claim('classification', 'top1', SCRATCH, ours=PLAIN, budget=budget)
+    for budget in ('equal total time', 'to convergence')
+)
+
+
+def longer(epochs, **changes):
+    """Facts of a training for so many epochs of 100 images."""
+    protocol = dict(epochs=epochs, batch_size=32, resolution=128, recipe='AdamW, cosine', sha256=f'{epochs:064x}')
+    return {'protocol': protocol | changes, 'budget': {'finetuning_images': 100 * epochs}}
+
+
+@pytest.fixture
+def ours(ours):
+    """Provenance of H-GKD whose pretraining takes as long as 900 images of fine-tuning."""
+    return dict(ours, images=1000)
+
+
+def test_the_shortest_that_is_long_enough(suites, cells, ours):
+    found = suites(
+        (ours, [50, 52], {}),
+        (None, [20, 20], {}),
+        (None, [30, 30], {}, longer(18)),
+        (None, [41, 42], {}, longer(19)),
+        (None, [43, 43], {}, longer(37)),
+        (None, [45, 45], {}, longer(38)),
+        (None, [46, 46], {}, longer(50)),
+    )
+    total, converged = cells(render_comparisons(found, [TOTAL, CONVERGED]))
+    assert total['Comparison'] == 'top-1 %, H-GKD - from scratch, equal total time'
+    assert total['What'].endswith('20 epochs, 60 % masked; from scratch for 19 epochs')
+    assert (total['Theirs'], total['Difference'], total['n']) == ('41.5 ± 0.7', '+9.5', '2')
+    assert converged['Comparison'] == 'top-1 %, H-GKD - from scratch, to convergence'
+    assert converged['What'].endswith('; from scratch for 38 epochs') and converged['Difference'] == '+6.0'
+
+
+@pytest.mark.parametrize(
+    'facts',
+    [
+        longer(18),
+        longer(30, recipe='AdamW, cosine, flip'),
+        longer(30, lr=0.1),
+        longer(30, batch_size=64),
+        longer(30) | {'data': 'Other'},
+        longer(30) | {'data_sha256': 'f' * 64},  # the same scenes by another decoder
+        longer(30) | {'model': dict(name='ImageClassifier', backbone='ResNet-50', params=1)},
+        longer(30) | {'budget': {}},
+    ],
+    ids=['short', 'recipe', 'lr', 'batch', 'data', 'pixels', 'network', 'unknown'],
+)
+def test_what_is_too_short_or_differs_by_more_than_epochs_is_none(suites, cells, ours, facts):
+    found = suites((ours, [50], {}, {'data_sha256': 'e' * 64}), (None, [30], {}, {'data_sha256': 'e' * 64} | facts))
+    (line,) = cells(render_comparisons(found, [TOTAL]))
+    assert line['What'] == 'no run yet' and line['Difference'] == ''
+
+
+def test_pretraining_of_unknown_length_has_no_equal_total_time(suites, ours):
+    found = suites((dict(ours, images=None), [50], {}), (None, [30], {}, longer(99)))
+    assert find(found, [TOTAL]) == []
+
+
+def test_the_suites_give_scratch_the_time_that_the_claims_ask_for():
+    """Every start has at most the time of pretraining without masks."""
+    study, dense_prediction = load_suite('study'), load_suite('study-dense-prediction')
+    assert study.pretraining['hgkd'].seconds_per_image == PRETRAINING_SECONDS[CHOSEN]
+    images = study.data.unlabeled // 64 * 64  # whole batches
+    longest = max(arm.epochs * images * arm.seconds_per_image for arm in study.pretraining.values() if arm)
+    others = study.tasks | dense_prediction.tasks
+    for suite, times in (('study-scratch', 1), ('study-scratch-twice', 2)):
+        tasks = load_suite(suite).tasks
+        assert set(tasks) == set(others)
+        for name, task in tasks.items():
+            seconds = FINETUNING_SECONDS[name.partition('-')[0]]
+            assert task.seconds_per_image == seconds
+            scenes = 154 if name.endswith('10pct') else study.data.train
+            equal = others[name].epochs + longest / scenes / seconds
+            assert times * equal <= task.epochs < times * (equal + 1)
