@@ -1,8 +1,3 @@
-# Distillation of the same teacher into the same student without masking.
-_base_ = ['hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py']
+_base_ = ['../_base_/pretraining/dense-distillation_cutoutscenes.py', '../_base_/students/resnet18-narrow.py']
 
-model = dict(
-    _delete_=True,
-    type='DenseDistillation',
-    **{key: value for key, value in _base_.model.items() if key not in ('type', 'patch_size')},
-)
+model = dict(backbone=_base_.student, neck=dict(in_channels=_base_.stage_channels))

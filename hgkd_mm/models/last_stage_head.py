@@ -115,11 +115,13 @@ class WithLastStageHead:
     """For distilling students: an optional :class:`LastStageHead` beside the head.
 
     Args:
-        last_stage_head: Its config; None for none.
+        last_stage_head: Its config; None for none. ``in_channels`` may be left out: the neck knows them.
     """
 
     def __init__(self, *args: Any, last_stage_head: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if last_stage_head is not None:
+            last_stage_head = {'in_channels': self.neck.projections[-1].in_channels, **last_stage_head}
         self.last_stage_head: Any = None if last_stage_head is None else MODELS.build(last_stage_head)
 
     def last_stage_loss(

@@ -60,11 +60,11 @@ def measure_arms(suite: Suite, reference: str | None = None, rounds: int = 5, th
     reference = next(iter(arms)) if reference is None else reference
     if reference not in arms:
         raise ConfigError(f'reference {reference!r}: the suite has no such arm; expected one of {", ".join(arms)}')
-    in_suite = {name: arm.epochs_of(suite.data.unlabeled) for name, arm in arms.items()}
     is_bfloat16 = any(arm.amp == 'auto' for arm in arms.values()) and bfloat16_helps()[0]
     MMLogger.get_current_instance().setLevel('WARNING')  # the optimizer's groups, a line a parameter
     rows = []
     for student in suite.students:
+        in_suite = {name: arm.epochs_of(suite.data.unlabeled, student) for name, arm in arms.items()}
         with use_threads(threads):
             steps = {
                 name: steps_of(suite, student, arm, is_bfloat16 if arm.amp == 'auto' else arm.amp)

@@ -287,7 +287,7 @@ class _Expansion:
         product: str,
     ) -> Job:
         config = config_of(self.suite, student, training)
-        epochs = training.epochs_of(images)
+        epochs = training.epochs_of(images, student)
         options = {**options_of(self.suite, student, training), **places, 'max_epochs': epochs}
         amp = choose_precision(Path(self.work_dir, 'precision.json')) if training.amp == 'auto' else training.amp
         settings = [self._hash(config, options), seed, amp, identity]
@@ -352,7 +352,7 @@ def config_of(suite: Suite, student: str, training: Training) -> str:
         ConfigError: Something else than ``{student}`` or ``{short}`` stands in braces.
     """
     try:
-        path = training.config.format(student=student, short=suite.students[student].short)
+        path = training.config.format(student=student, short=suite.students[student].short or student)
     except (KeyError, IndexError, ValueError):
         raise ConfigError(f'config {training.config!r}: only {{student}} and {{short}} may stand in braces') from None
     shipped = _SHIPPED / path

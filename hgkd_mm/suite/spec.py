@@ -2,11 +2,12 @@
 
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from ..errors import ConfigError
 
@@ -15,6 +16,11 @@ Name = Annotated[str, Field(pattern=r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')]
 Count = Annotated[int, Field(gt=0)]
 Index = Annotated[int, Field(ge=0)]
 Options = dict[str, Any]
+#: One number, or one for each student; the tags make errors speak of the kind that was given.
+CountOfStudent = Annotated[
+    Annotated[Count, Tag('[one]')] | Annotated[dict[Name, Count], Tag('[each]')],
+    Discriminator(lambda value: '[each]' if isinstance(value, dict) else '[one]'),
+]
 
 
 class _Part(BaseModel):
@@ -41,10 +47,10 @@ class Student(_Part):
     """A student network. ``options`` go to every config as ``--cfg-options``.
 
     ``{student}`` in a config's path stands for the student's name, ``{short}`` for ``short``, as detectors' file
-    names have it (``r18``).
+    names have it (``r18``); without one it is the name.
     """
 
-    short: str = ''
+    short: str | None = None
     options: Options = {}
 
 
@@ -70,7 +76,7 @@ class Training(_Part):
 
     Args:
         config: Path of the config; may hold ``{student}`` and ``{short}``.
-        epochs: Budget in epochs.
+        epochs: Budget in epochs; one number, or one for each student, as when equal time gives them different ones.
         images: Budget in images, rounded to whole epochs, at least one. Give one of both.
         options: ``--cfg-options`` of this run.
         amp: Mixed precision; ``auto``: where a measurement shows that it is faster, made once for a work dir, for the
@@ -80,7 +86,7 @@ class Training(_Part):
     """
 
     config: str
-    epochs: Count | None = None
+    epochs: CountOfStudent | None = None
     images: Count | None = None
     options: Options = {}
     amp: bool | Literal['auto'] = False
@@ -93,9 +99,10 @@ class Training(_Part):
             raise ValueError('give the budget either as epochs or as images')
         return self
 
-    def epochs_of(self, images: int) -> int:
-        """Return the epochs over a training set of so many images."""
-        return self.epochs or max(1, round((self.images or 0) / images))
+    def epochs_of(self, images: int, student: str) -> int:
+        """Return a student's epochs over a training set of so many images."""
+        epochs = self.epochs[student] if isinstance(self.epochs, dict) else self.epochs
+        return epochs or max(1, round((self.images or 0) / images))
 
 
 class Pretraining(Training):
@@ -142,6 +149,9 @@ class Suite(_Part):
             for start in task.starts or ():
                 if start not in self.pretraining:
                     raise ValueError(f'tasks.{name}.starts: {start!r} not among {sorted(self.pretraining)}')
+        for where, training in self._trainings():
+            if isinstance(training.epochs, dict) and set(training.epochs) != set(self.students):
+                raise ValueError(f'{where}.epochs: of {sorted(training.epochs)}; expected {sorted(self.students)}')
         used = {start for task in self.tasks.values() for start in task.starts or self.pretraining}
         if unused := sorted(set(self.pretraining) - used):
             raise ValueError(f'pretraining: no task has {", ".join(unused)} among its starts')
@@ -149,6 +159,12 @@ class Suite(_Part):
             if len(values) != len(set(values)):
                 raise ValueError(f'{where}: {values} has a value twice')
         return self
+
+    def _trainings(self) -> Iterator[tuple[str, Training]]:
+        for key, group in (('pretraining', self.pretraining), ('tasks', self.tasks)):
+            for name, training in group.items():
+                if training is not None:
+                    yield f'{key}.{name}', training
 
 
 def load_suite(path: str | os.PathLike) -> Suite:
@@ -192,7 +208,7 @@ def _explain(error: ValidationError, content: dict) -> str:
     """Say in one line which keys are wrong, why, and what was meant."""
     problems = []
     for item in error.errors(include_url=False):
-        where = '.'.join(str(part) for part in item['loc'] if part != '[key]')
+        where = '.'.join(str(part) for part in item['loc'] if not str(part).startswith('['))
         message = item['msg'].removeprefix('Value error, ')
         if item['type'] == 'extra_forbidden':
             known = _fields(item['loc'])

@@ -50,6 +50,11 @@ def test_the_small_suite_compares_four_starts_on_three_tasks():
         ({'tasks': {'a': {'config': 'a.py'}}}, 'tasks.a: give the budget either as epochs or as images'),
         ({'tasks': {'a': {**TRAINING, 'images': 5}}}, 'either as epochs or as images'),
         ({'tasks': {'a': {**TRAINING, 'epochs': 'many'}}}, "tasks.a.epochs: .*integer.*found 'many'"),
+        ({'tasks': {'a': {**TRAINING, 'epochs': {'vgg': 2}}}}, r"tasks.a.epochs: of \['vgg'\]; expected .'resnet18'"),
+        (
+            {'tasks': {'a': {**TRAINING, 'epochs': {'resnet18': 0}}}},
+            'tasks.a.epochs.resnet18: .*greater than 0, found 0',
+        ),
         ({'tasks': {'../a': TRAINING}}, r'tasks.\.\./a: .*pattern'),
         ({'tasks': {}}, 'tasks: .*at least 1'),
         ({'teachers': {}}, r"pretraining.hgkd.teachers: 'vit' not among \[\]"),
@@ -83,4 +88,14 @@ def test_a_missing_suite_names_those_that_there_are():
 
 @pytest.mark.parametrize(('images', 'epochs'), [(1000, 1), (2400, 2), (2600, 3), (10, 1)])
 def test_a_budget_of_images_is_rounded_to_epochs(images, epochs):
-    assert Training(config='a.py', images=images).epochs_of(1000) == epochs
+    assert Training(config='a.py', images=images).epochs_of(1000, 'resnet18') == epochs
+
+
+def test_students_may_have_budgets_of_their_own(tmp_path):
+    suite = load(
+        tmp_path,
+        students={'resnet18': {}, 'convnext': {}},
+        tasks={'classification': {**TRAINING, 'epochs': {'resnet18': 2, 'convnext': 3}}},
+    )
+    task = suite.tasks['classification']
+    assert {student: task.epochs_of(1000, student) for student in suite.students} == {'resnet18': 2, 'convnext': 3}

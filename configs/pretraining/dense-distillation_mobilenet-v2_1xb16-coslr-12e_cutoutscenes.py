@@ -1,0 +1,3 @@
+_base_ = ['../_base_/pretraining/dense-distillation_cutoutscenes.py', '../_base_/students/mobilenet-v2.py']
+
+model = dict(backbone=_base_.student, neck=dict(in_channels=_base_.stage_channels))

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/segmentation/upernet_cutoutscenes.py', '../_base_/students/mobilenet-v2.py']
+
+model = dict(backbone=dict(**_base_.student), decode_head=dict(in_channels=_base_.stage_channels))
