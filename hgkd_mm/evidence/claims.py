@@ -31,8 +31,8 @@ HGKD = METHOD_NAMES['HGKD']
 DENSE = METHOD_NAMES['DenseDistillation']
 #: H-GKD as its config has it.
 PLAIN = Start(HGKD, mask_ratio=0.6)
-#: The H-GKD that the claims are about: chosen on the exploration's fold before its records in the study existed. It is the
-#: second choice; the first, 'aquarterunmasked', is a line of the ablations.
+#: The H-GKD that the claims are about: chosen on the exploration's fold before its records in the study existed. It is
+#: the second choice; the first, 'aquarterunmasked', is a line of the ablations.
 #: Its name is without the suite's spaces, which mmengine takes out of an option of the command line.
 CHOSEN = Start(HGKD, 'aquarterunmaskedandcells')
 
