@@ -1,24 +1,17 @@
-"""What each start of a suite gave, and whether its fine-tuning had come to an end."""
+"""What each start of a suite gave."""
 
-from statistics import fmean
-
-from ..leaderboard.collect import Row, Run, Table, paired_gain
+from ..leaderboard.collect import Row, Table, paired_gain
 from ..leaderboard.names import (
     gain_text,
     markdown_table,
     method_name,
     pretraining_budget,
     protocol_name,
-    row_name,
     spread,
     teacher_name,
 )
-from ..leaderboard.record import primary_metric
 from .claims import PLAIN
 from .measured import PROBES, Suite, labels, quantity
-
-#: Parts of a fine-tuning.
-PARTS = {'Half': 0.5, 'Three quarters': 0.75, 'End': 1.0}
 
 
 def render_ablations(suite: Suite) -> str:
@@ -58,28 +51,3 @@ def _cell(suite: Suite, table: Table, row: Row, metric: str) -> str:
     theirs = suite.values(plain[0], metric) if plain and not PLAIN.fits(row) else {}
     gain = f'; {gain_text(paired_gain(ours, theirs))}' if theirs else ''
     return f'{spread(ours.values())}, n={len(ours)}{gain}'
-
-
-def render_convergence(suite: Suite) -> str:
-    """Write how far every start had come at parts of its fine-tuning: means over folds and seeds."""
-    lines = []
-    for table in suite.tables:
-        metric = primary_metric(table.task)
-        name = f'{quantity(metric, labels(table))}, {protocol_name(table)}'
-        for row in table.rows:
-            means = [_mean_at(row, metric, part) for part in PARTS.values()]
-            lines.append([name, row_name(row), *means, str(len(row.runs))])
-    return markdown_table(['Fine-tuning', 'Start', *PARTS, 'n'], lines)
-
-
-def _mean_at(row: Row, metric: str, part: float) -> str:
-    values = [_value_at(run, metric, part) for run in row.runs]
-    known = [value for value in values if value is not None]
-    return f'{fmean(known):.1f}' if len(known) == len(values) else ''
-
-
-def _value_at(run: Run, metric: str, part: float) -> float | None:
-    """Return the last validation until then; None when there was none."""
-    until = part * run.record.protocol.epochs
-    points = [point.metrics[metric] for point in run.record.curve if point.epoch <= until]
-    return points[-1] if points else None

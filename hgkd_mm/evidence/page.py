@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..leaderboard.names import markdown_table
+from ..leaderboard.names import markdown_table, start_name
 from ..leaderboard.reported import Reported, load_reported
 from ..utils import insert_block, write_block
-from ..visualization.curves import draw_learning_curves
-from .ablations import render_ablations, render_convergence
+from ..visualization.curves import draw_learning_curves, draw_pretraining_curves
+from .ablations import render_ablations
 from .comparisons import judged, render_comparisons
+from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
 from .measured import Suite, read_suites
 
@@ -20,7 +21,7 @@ FULL_SCALE = (
     'configs/classification/resnet50_8xb256-coslr-300e_in1k.py',
 )
 #: Beside the document.
-CURVES = 'images/learning-curves.svg'
+CURVES, PRETRAINING_CURVES = 'images/learning-curves.svg', 'images/pretraining-curves.svg'
 
 
 def render_paper(published: Iterable[Reported], source: str = PAPER) -> str:
@@ -50,6 +51,7 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
         'comparisons': render_comparisons(judged(suites)),
         'ablations': _each(suites, render_ablations),
         'convergence': _each(suites, render_convergence),
+        'pretraining': _each(filter(pretrained, suites), render_pretraining),
         'cost': render_costs(*FULL_SCALE),
     }
 
@@ -59,7 +61,7 @@ def _each(suites: Iterable[Suite], render_one: Callable[[Suite], str]) -> str:
 
 
 def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike) -> list[str]:
-    """Replace the generated blocks of the page, and draw the learning curves beside it.
+    """Replace the generated blocks of the page, and draw the curves of fine-tuning and of pretraining beside it.
 
     Args:
         folders: Each has a folder of records for every suite.
@@ -79,5 +81,12 @@ def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike
         insert_block(document, name, '')
     for name, body in blocks.items():
         write_block(document, name, body)
-    draw_learning_curves([table for suite in judged(suites) for table in suite.tables], document.parent / CURVES)
+    shown = judged(suites)
+    draw_learning_curves([table for suite in shown for table in suite.tables], document.parent / CURVES)
+    starts = {
+        start_name(row) + f' ({suite.name})' * (len(shown) > 1): records
+        for suite in shown
+        for row, records in pretrained(suite)
+    }
+    draw_pretraining_curves(starts, document.parent / PRETRAINING_CURVES)
     return problems

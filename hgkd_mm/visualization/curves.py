@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -12,8 +12,15 @@ from ..errors import DataError
 from ..leaderboard.collect import Table
 from ..leaderboard.curves import read_scalars
 from ..leaderboard.names import data_name, epochs, label, start_name
-from ..leaderboard.record import primary_metric
+from ..leaderboard.record import PretrainingRecord, primary_metric
 from .figure import save
+
+#: Curves of pretraining runs, and what they are called.
+PRETRAINING = {
+    'loss': 'loss',
+    'explained_variance_visible': 'explained variance, visible positions',
+    'explained_variance_masked': 'explained variance, masked positions',
+}
 
 
 def draw_explained_variance(work_dir: str | os.PathLike, out: str | os.PathLike) -> Path:
@@ -60,8 +67,7 @@ def draw_learning_curves(tables: Sequence[Table], out: str | os.PathLike) -> Pat
         metric = primary_metric(table.task)
         for row in table.rows:
             curves = [{point.epoch: point.metrics[metric] for point in run.record.curve} for run in row.runs]
-            shared = sorted(set.intersection(*map(set, curves)))
-            axis.plot(shared, [fmean(curve[epoch] for curve in curves) for epoch in shared], label=start_name(row))
+            axis.plot(*_mean(curves), label=start_name(row))
         title = f'{data_name(table)}\n{table.rows[0].model.name}, {epochs(table.protocol.epochs)}'
         axis.set(xlabel='epoch', ylabel=label(table, metric), title=title)
         axis.legend(frameon=False, fontsize=7)
@@ -69,3 +75,29 @@ def draw_learning_curves(tables: Sequence[Table], out: str | os.PathLike) -> Pat
     for axis in axes[len(tables) :]:
         axis.set_axis_off()
     return save(figure, out)
+
+
+def draw_pretraining_curves(starts: Mapping[str, Sequence[PretrainingRecord]], out: str | os.PathLike) -> Path:
+    """Plot loss and explained variance over the epochs of pretraining, a line a start: the mean of its runs.
+
+    Args:
+        starts: Records of each start, by its name.
+        out: PNG or SVG to write; the same records give the same bytes.
+    """
+    figure = Figure(figsize=(12, 3.8), layout='constrained')
+    axes = figure.subplots(1, len(PRETRAINING))
+    for axis, (name, ylabel) in zip(axes, PRETRAINING.items(), strict=True):
+        for number, (start, records) in enumerate(starts.items()):
+            curves = [dict(record.curves[name]) for record in records if name in record.curves]
+            if curves:
+                axis.plot(*_mean(curves), label=start, color=f'C{number}')  # one colour in all panels
+        axis.set(xlabel='epoch', ylabel=ylabel)
+        axis.spines[['top', 'right']].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=7)
+    return save(figure, out)
+
+
+def _mean(curves: Sequence[Mapping[float, float]]) -> tuple[list[float], list[float]]:
+    """Return the epochs that all curves have, and the mean over the curves at each."""
+    shared = sorted(set.intersection(*map(set, curves)))
+    return shared, [fmean(curve[epoch] for curve in curves) for epoch in shared]

@@ -1,6 +1,6 @@
 """Tables over all starts of a suite, of made-up records."""
 
-from hgkd_mm.evidence.ablations import render_ablations, render_convergence
+from hgkd_mm.evidence.ablations import render_ablations
 
 
 def test_every_start_is_a_line_beside_plain_hgkd(suites, cells, ours):
@@ -40,18 +40,3 @@ def test_every_start_is_a_line_beside_plain_hgkd(suites, cells, ours):
     assert shuffled[tuned].startswith('29.0 ± 0.0, n=2; -22.0')
     assert dense[tuned] == '52.5 ± 2.1, n=2; +1.5 (p=0.2)'  # gains 1 and 2: t = 3
     assert (scratch[tuned], scratch['linear probe %']) == ('30.5 ± 0.7, n=2; -20.5 (p=0.016)', '')
-
-
-def test_convergence_is_the_last_validation_until_then(suites, cells, ours):
-    def protocol(epochs):
-        return {'protocol': dict(epochs=epochs, batch_size=32, resolution=128, recipe='AdamW')}
-
-    (study,) = suites(
-        (ours, [(10, 20, 30, 40), (12, 22, 36, 38)], {}, protocol(4)),
-        (None, [(10, 15, 20)], {}, protocol(3)),
-        (dict(ours, variant='short'), [(10,)], {}, protocol(1)),
-    )
-    lines = {line['Start']: list(line.values())[2:] for line in cells(render_convergence(study))}
-    assert lines['ResNet-18, H-GKD (vit-s14 layer 9), 20 epochs, 60 % masked'] == ['21.0', '33.0', '39.0', '2']
-    assert lines['ResNet-18, from scratch'] == ['10.0', '15.0', '20.0', '1']
-    assert [values for start, values in lines.items() if 'short' in start] == [['', '', '10.0', '1']]

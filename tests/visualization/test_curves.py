@@ -10,7 +10,13 @@ from PIL import Image
 
 from hgkd_mm.errors import DataError
 from hgkd_mm.leaderboard.collect import Run, make_tables
-from hgkd_mm.visualization.curves import draw_explained_variance, draw_learning_curves, read_scalars
+from hgkd_mm.leaderboard.record import PretrainingRecord, load_sealed
+from hgkd_mm.visualization.curves import (
+    draw_explained_variance,
+    draw_learning_curves,
+    draw_pretraining_curves,
+    read_scalars,
+)
 
 
 def write_log(work_dir, run: str, lines: list[dict]) -> None:
@@ -52,3 +58,26 @@ def test_learning_curves_are_means_of_runs_and_the_same_bytes_each_time(tmp_path
     ]
     first, again = (draw_learning_curves(tables, tmp_path / name).read_bytes() for name in ('a.svg', 'b.svg'))
     assert first == again and b'from scratch' in first
+
+
+def test_pretraining_curves_are_means_of_runs_in_the_colour_of_their_start(tmp_path, write_pretraining_to, hgkd_facts):
+    def records(name, *curves):
+        paths = [write_pretraining_to(tmp_path / f'{name}{i}', hgkd_facts, **curve) for i, curve in enumerate(curves)]
+        return [load_sealed(path, PretrainingRecord)[0] for path in paths]
+
+    spark = records('spark', {'loss': [(1.0, 3.0)]})
+    ours = records(
+        'ours',
+        {'loss': [(1.0, 2.0), (2.0, 1.0)], 'explained_variance_masked': [(2.0, 0.5)]},
+        {'loss': [(1.0, 4.0), (2.0, 2.0), (3.0, 1.0)]},
+    )
+    starts = {'SparK': spark, 'H-GKD': ours}
+    with patch.object(Axes, 'plot', autospec=True, side_effect=Axes.plot) as plot:
+        draw_pretraining_curves(starts, tmp_path / 'curves.png')
+    assert [(*call.args[1:], *call.kwargs.values()) for call in plot.mock_calls] == [
+        ([1.0], [3.0], 'SparK', 'C0'),
+        ([1.0, 2.0], [3.0, 1.5], 'H-GKD', 'C1'),
+        ([2.0], [0.5], 'H-GKD', 'C1'),
+    ]
+    first, again = (draw_pretraining_curves(starts, tmp_path / name).read_bytes() for name in ('a.svg', 'b.svg'))
+    assert first == again and b'masked positions' in first
