@@ -1,5 +1,7 @@
 """What each start of a suite gave."""
 
+from collections.abc import Iterable
+
 from ..leaderboard.collect import Row, Table, paired_gain
 from ..leaderboard.names import (
     gain_text,
@@ -10,44 +12,93 @@ from ..leaderboard.names import (
     spread,
     teacher_name,
 )
+from .axes import AXES, VARIANTS, Arm, Axis, axis_of, find_plain
 from .claims import PLAIN
 from .measured import PROBES, Suite, labels, quantity
 
 
 def render_ablations(suite: Suite) -> str:
-    """Write a table with a line for every start, and a column for every probe and for every metric after fine-tuning.
+    """Write a table of starts, and one for every axis on which starts differ from plain H-GKD in that alone.
 
-    A cell has mean and deviation over folds and seeds, the number of runs, and the difference to plain H-GKD, with
-    the p of the paired t-test.
+    There is a column for every probe and for every metric after fine-tuning. A cell has mean and deviation over folds
+    and seeds, the number of runs, and the difference to plain H-GKD, with the p of the paired t-test.
     """
-    columns = [(table, metric) for table in suite.tables for metric in table.metrics]
-    arms: dict[tuple, list[tuple[Table, Row]]] = {}
+    arms = _arms(suite)
+    plain = find_plain(arms) or []
+    axes: dict[str, tuple[Axis, list[Arm]]] = {}
+    others = []
+    for arm in arms:
+        axis = axis_of(arm[0][1], plain[0][1]) if plain else None
+        if axis is None:
+            others.append(arm)
+        else:
+            axes.setdefault(axis.name, (axis, []))[1].append(arm)
+    tables = [_table_of_starts(suite, others, plain)]
+    names = [axis.name for axis in (*AXES, *VARIANTS.values())]
+    for name in sorted(axes, key=lambda name: (names.index(name) if name in names else len(names), name)):
+        tables.append(_table_of_axis(suite, axes[name][0], axes[name][1], plain))
+    return '\n'.join(tables)
+
+
+def _arms(suite: Suite) -> list[Arm]:
+    arms: dict[tuple, Arm] = {}
     for table in suite.tables:
         for row in table.rows:
             # a run that did not see the teacher's file does not know its hash
             pre = row.pretraining and row.pretraining.model_copy(update={'teacher_sha256': None})
             arms.setdefault((row.model.backbone, pre), []).append((table, row))
+    return list(arms.values())
+
+
+def _table_of_starts(suite: Suite, arms: Iterable[Arm], plain: Arm) -> str:
     lines = []
-    for rows in arms.values():
-        row = rows[0][1]
+    for arm in arms:
+        row = arm[0][1]
         recipe = f' [{row.pretraining.recipe_sha256[:6]}]' if row.pretraining and row.pretraining.recipe_sha256 else ''
-        probes = [[_cell(suite, *where, probe) for where in rows] for probe in PROBES]
-        tuned = [[_cell(suite, *where, metric) for where in rows if where[0] is table] for table, metric in columns]
-        # a probe is the same under every protocol
-        cells = [next(filter(None, found), '') for found in (*probes, *tuned)]
-        lines.append(
-            [method_name(row), teacher_name(row), pretraining_budget(row) + recipe, row.model.backbone, *cells]
-        )
-    head = ['Start', 'Teacher', 'Pretraining', 'Student', *PROBES.values()]
-    head += [f'{quantity(metric, labels(table))}, {protocol_name(table)}' for table, metric in columns]
-    return markdown_table(head, sorted(lines))
+        budget = pretraining_budget(row) + recipe
+        lines.append([method_name(row), teacher_name(row), budget, row.model.backbone, *_cells(suite, arm, plain)])
+    return _markdown(['Start', 'Teacher', 'Pretraining', 'Student'], suite, sorted(lines))
 
 
-def _cell(suite: Suite, table: Table, row: Row, metric: str) -> str:
+def _table_of_axis(suite: Suite, axis: Axis, arms: Iterable[Arm], plain: Arm) -> str:
+    lines = []
+    for arm in (plain, *arms):
+        row = arm[0][1]
+        assert row.pretraining is not None
+        text = axis.text(row.pretraining, row) + (' (reference)' if arm is plain else '')
+        lines.append((axis.fact(row.pretraining, row), [text, *_cells(suite, arm, plain, any_network=True)]))
+    return _markdown([axis.name], suite, [line for _, line in sorted(lines)])
+
+
+def _columns(suite: Suite) -> list[tuple[Table, str]]:
+    return [(table, metric) for table in suite.tables for metric in table.metrics]
+
+
+def _markdown(head: list[str], suite: Suite, lines: list[list[str]]) -> str:
+    """Render lines of ``head`` and :func:`_cells`, without the columns that are empty."""
+    head = [*head, *PROBES.values()]
+    head += [f'{quantity(metric, labels(table))}, {protocol_name(table)}' for table, metric in _columns(suite)]
+    used = [number for number in range(len(head)) if any(line[number] for line in lines)]
+    return markdown_table([head[n] for n in used], [[line[n] for n in used] for line in lines])
+
+
+def _cells(suite: Suite, arm: Arm, plain: Arm, any_network: bool = False) -> list[str]:
+    """Write the probes and metrics of a start; beside plain H-GKD of the same network, or of any."""
+    probes = [[_cell(suite, *where, probe, plain, any_network) for where in arm] for probe in PROBES]
+    tuned = [
+        [_cell(suite, *where, metric, plain, any_network) for where in arm if where[0] is table]
+        for table, metric in _columns(suite)
+    ]
+    # a probe is the same under every protocol
+    return [next(filter(None, found), '') for found in (*probes, *tuned)]
+
+
+def _cell(suite: Suite, table: Table, row: Row, metric: str, plain: Arm, any_network: bool) -> str:
     ours = suite.values(row, metric)
     if not ours:
         return ''
-    plain = [other for other in table.rows if PLAIN.fits(other) and other.network == row.network]
-    theirs = suite.values(plain[0], metric) if plain and not PLAIN.fits(row) else {}
+    known = [other for where, other in plain if where is table] + [other for other in table.rows if PLAIN.fits(other)]
+    reference = next((other for other in known if any_network or other.network == row.network), row)
+    theirs = {} if reference is row else suite.values(reference, metric)
     gain = f'; {gain_text(paired_gain(ours, theirs))}' if theirs else ''
     return f'{spread(ours.values())}, n={len(ours)}{gain}'

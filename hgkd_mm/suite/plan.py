@@ -224,7 +224,8 @@ class _Expansion:
             tokens = self._tokens(training, student, needs, {**options, **extra}, identity, f'{teacher}-fold{fold}')
             needs.append(tokens)
             options['token_cache'] = str(Path(self.work_dir, tokens.name))
-        images = self.suite.data.unlabeled
+        indices = options_of(self.suite, student, training).get('train_dataloader.dataset.indices')
+        images = indices or self.suite.data.unlabeled
         what = f'{start}-{student}'
         return self._train(
             'pretrain',
@@ -255,6 +256,8 @@ class _Expansion:
                 'out its teachers'
             )
         settings = [teachers, [dict(view) for view in views], identity]
+        images = cfg.train_dataloader.dataset.get('indices')
+        settings += [images] if images else []  # the names of others stay
         command = [tool('cache_teacher.py'), config, '--cfg-options', *_texts(options)]
         work = _START + 0.03 * self.suite.data.unlabeled
         return self._add('tokens', what, settings, needs, '{folder}/manifest.json', command, work=work)

@@ -36,3 +36,13 @@ def test_mask_schedule_and_share_are_variables_of_the_config():
     init_default_scope(cfg.default_scope)
     schedule = HOOKS.build(hook).schedule
     assert schedule.mean_ratio(None) == pytest.approx(0.4 * 0.75) and cfg.model.head.relation_weight == 1
+
+
+def test_layers_and_backend_are_variables_of_the_config():
+    plain = load_config(BASE)
+    assert plain.model.head.type == 'TokenDistillationHead' and 'sparse' not in plain.model
+    cfg = load_config(BASE, {'teacher_layer': [6, 9], 'sparse_backend': 'zero-filled'})
+    assert cfg.custom_hooks[0].teacher.layer == [6, 9] and cfg.custom_hooks[1:] == plain.custom_hooks[1:]
+    assert cfg.model.head == dict(type='SeveralTargetsHead', heads=[plain.model.head, plain.model.head])
+    init_default_scope(cfg.default_scope)
+    assert MODELS.build(cfg.model).sparse_forward.backend == 'zero-filled'

