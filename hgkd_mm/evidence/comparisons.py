@@ -107,8 +107,9 @@ def _line(one: Found, corrected: float | None) -> list[str]:
     interval, objects = paired_interval(differences), one.identities
     sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
     protocol = protocol_name(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
-    longer = one.twin is not None and claim.budget != 'equal fine-tuning'
-    theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}' if longer else ''
+    theirs = ''
+    if one.twin is not None and claim.budget != 'equal fine-tuning':
+        theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}'
     return [
         _name(claim),
         f'{data_name(one.table)}, {protocol}; {row_name(one.row)}{theirs}',

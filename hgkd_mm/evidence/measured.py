@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import RecordError
 from ..leaderboard.collect import Found, Row, Run, Table, Values, find_runs, make_tables
-from ..leaderboard.record import METRICS, Model, PretrainingRecord
+from ..leaderboard.record import METRICS, Model, Pretraining, PretrainingRecord
 from .claims import LINEAR, SHARE
 
 #: Columns for probes, which are in the records of pretraining.
@@ -58,12 +58,14 @@ class Suite(NamedTuple):
             A table for each data set, with a row for each way to pretrain a backbone and one run for each fold and
             seed. Task, protocol and the share of the labels are those of the data set's first table.
         """
-        found: dict[tuple, dict[tuple, dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
+        found: dict[tuple, dict[tuple[Model, Pretraining], dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
         first: dict[tuple, Table] = {}
         for table in self.tables:
             data = _OF_THE_LABELS.sub('', table.dataset.name), table.dataset.version
             first.setdefault(data, table)
-            for row in filter(lambda row: row.pretraining, table.rows):
+            for row in table.rows:
+                if row.pretraining is None:
+                    continue
                 model = Model(name='frozen', backbone=row.model.backbone, params=row.model.backbone_params or 0)
                 # a run that did not see the teacher's file does not know its hash
                 pretraining = row.pretraining.model_copy(update={'teacher_sha256': None})
@@ -72,7 +74,10 @@ class Suite(NamedTuple):
         return [
             replace(
                 first[data],
-                rows=tuple(Row(*start, tuple(run for _, run in sorted(runs.items()))) for start, runs in rows.items()),
+                rows=tuple(
+                    Row(model, pretraining, tuple(run for _, run in sorted(runs.items())))
+                    for (model, pretraining), runs in rows.items()
+                ),
             )
             for data, rows in found.items()
         ]

@@ -77,7 +77,7 @@ class LastStageHead(BaseModule):
         if not isinstance(tokens, Tensor) or tokens.shape[1] != width:
             found = f'{tokens.shape[1]} wide' if isinstance(tokens, Tensor) else f'{len(tokens)} targets'
             raise ConfigError(f'LastStageHead takes one target of embed_dims={width}; the tokens are {found}')
-        size = (1, 1) if self.regions == 'image' else feat.shape[-2:]
+        size = (1, 1) if self.regions == 'image' else (feat.shape[-2], feat.shape[-1])
         seen = None if mask is None else mask.grid(*feat.shape[-2:])
         known = None if defined is None else defined[:, None]
         chosen = _covered(seen, size, feat) & _covered(known, size, tokens)
@@ -93,7 +93,7 @@ class LastStageHead(BaseModule):
         return {'loss_last_stage': self.weight * value}
 
 
-def pool(grid: Tensor, where: Tensor | None, size: tuple[int, ...]) -> Tensor:
+def pool(grid: Tensor, where: Tensor | None, size: tuple[int, int]) -> Tensor:
     """Average ``(B, C, H, W)`` over each region's positions ``where (B, 1, H, W)``, all if None: ``(B, *size, C)``."""
     if where is None:
         mean = F.adaptive_avg_pool2d(grid, size)
@@ -104,7 +104,7 @@ def pool(grid: Tensor, where: Tensor | None, size: tuple[int, ...]) -> Tensor:
     return mean.movedim(1, -1)
 
 
-def _covered(where: Tensor | None, size: tuple[int, ...], like: Tensor) -> Tensor:
+def _covered(where: Tensor | None, size: tuple[int, int], like: Tensor) -> Tensor:
     """Which regions have a position ``where (B, 1, H, W)``: boolean ``(B, *size)``; all if None."""
     if where is None:
         return torch.ones(len(like), *size, dtype=torch.bool, device=like.device)
@@ -118,6 +118,8 @@ class WithLastStageHead:
         last_stage_head: Its config; None for none. ``in_channels`` may be left out: the neck knows them.
     """
 
+    neck: Any
+
     def __init__(self, *args: Any, last_stage_head: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if last_stage_head is not None:
@@ -127,5 +129,5 @@ class WithLastStageHead:
     def last_stage_loss(
         self, feat: Tensor, tokens: Any, mask: PatchMask | None, defined: Tensor | None
     ) -> dict[str, Tensor]:
-        """Return the loss of the global head; arguments are those of :meth:`LastStageHead.loss`."""
+        """Return the loss of the head; arguments are those of :meth:`LastStageHead.loss`."""
         return {} if self.last_stage_head is None else self.last_stage_head.loss(feat, tokens, mask, defined)
