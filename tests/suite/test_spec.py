@@ -45,7 +45,7 @@ def test_the_small_suite_compares_four_starts_on_three_tasks():
 def test_the_ablations_differ_from_the_reference_in_one_thing():
     suite = load_suite('study-ablations')
     reference = suite.pretraining['hgkd']
-    together = {'model.head.in_channels', 'warmup_epochs'}  # follow from the one thing
+    together = {'model.head.in_channels', 'warmup_epochs', 'last_stage_regions'}  # follow from the one thing
     decoder = {'model.backbone.out_indices', 'model.neck.in_channels', 'model.neck.channels', 'model.neck.out_level'}
     for name, arm in suite.pretraining.items():
         if arm in (None, reference):
