@@ -31,9 +31,9 @@ HGKD = METHOD_NAMES['HGKD']
 DENSE = METHOD_NAMES['DenseDistillation']
 #: H-GKD as its config has it.
 PLAIN = Start(HGKD, mask_ratio=0.6)
-#: The H-GKD that the claims are about: chosen on the exploration's fold before its records in the study existed. It is
-#: the second choice; the first, 'aquarterunmasked', is a line of the ablations.
-#: Its name is without the suite's spaces, which mmengine takes out of an option of the command line.
+#: The H-GKD that the claims are about: each chosen on the exploration's fold, before its records in the study existed.
+#: Names are without the suite's spaces, which mmengine takes out of an option of the command line.
+FIRST_CHOICE = Start(HGKD, 'aquarterunmasked')
 CHOSEN = Start(HGKD, 'aquarterunmaskedandcells')
 
 #: Of frozen backbones: what a linear classifier of their features reaches, and that in percent of the teacher's.
@@ -43,7 +43,7 @@ LINEAR, SHARE = 'linear_top1', 'linear_share'
 Budget = Literal['equal fine-tuning', 'equal total time', 'to convergence']
 #: Seconds that an image takes on one CPU core: of pretraining, by start, and of fine-tuning, by task. The suites of the
 #: study have their epochs from them.
-PRETRAINING_SECONDS = {CHOSEN: 0.012, PLAIN: 0.009}
+PRETRAINING_SECONDS = {CHOSEN: 0.012, FIRST_CHOICE: 0.012, PLAIN: 0.009}
 FINETUNING_SECONDS = {'classification': 0.01, 'detection': 0.044, 'segmentation': 0.028}
 
 
@@ -69,7 +69,7 @@ class Claim(NamedTuple):
 
 
 DENSE_PREDICTION = (('detection', 'box_AP'), ('detection', 'mask_AP'), ('segmentation', 'mIoU'))
-CLAIMS = (
+OF_CHOSEN = (
     Claim('classification', 'top1', SCRATCH, 8, 15),
     Claim('classification', 'top1', SPARK, 8, 15),
     Claim('classification', 'top1', DENSE, 0, 3),
@@ -88,6 +88,11 @@ CLAIMS = (
     Claim('classification', LINEAR, DENSE),
     Claim('classification', LINEAR, SPARK),
     Claim('classification', SHARE, None, 75, 90),
+)
+#: What was to be reached was asked of the first choice, too.
+CLAIMS = (
+    *OF_CHOSEN,
+    *(claim._replace(ours=FIRST_CHOICE) for claim in OF_CHOSEN if claim.must is not None),
     *(
         Claim('classification', metric, SPARK, ours=Start(HGKD, control), noise=True)
         for control in (RANDOM, SHUFFLED)

@@ -93,7 +93,8 @@ def draw_pretraining_curves(starts: Mapping[str, Sequence[PretrainingRecord]], o
                 axis.plot(*_mean(curves), label=start, color=f'C{number}')  # one colour in all panels
         axis.set(xlabel='epoch', ylabel=ylabel)
         axis.spines[['top', 'right']].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=7)
+    if axes[0].lines:
+        axes[0].legend(frameon=False, fontsize=7)
     return save(figure, out)
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from hgkd_mm.evidence import claims as module
-from hgkd_mm.evidence.claims import CLAIMS, HGKD, LINEAR, PLAIN, SHARE, Start
+from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, FIRST_CHOICE, HGKD, LINEAR, PLAIN, SHARE, Start
 from hgkd_mm.evidence.comparisons import find, judged, render_comparisons
 from hgkd_mm.evidence.holm import holm
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
@@ -97,6 +97,12 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
     assert lines[2]['Comparison'] == 'top-1 %, H-GKD, shuffled targets - SparK'
 
 
+def test_the_same_was_to_be_reached_by_both_choices():
+    wanted = [[claim._replace(ours=PLAIN) for claim in CLAIMS if claim.ours == start and claim.must is not None]
+              for start in (CHOSEN, FIRST_CHOICE)]  # fmt: skip
+    assert wanted[0] == wanted[1] and len(wanted[0]) == 12
+
+
 def test_few_labels_are_claims_of_their_own(suites, cells, ours):
     few = {'data': 'Toy, 10 % of the labels'}
     found = suites(
@@ -105,7 +111,8 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
         (ours, [30, 30], {LINEAR: [9, 9]}, few),
         (None, [9, 10], {}, few),
     )
-    chosen = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
+    top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
+    chosen = [claim for claim in top1 if claim.ours == CHOSEN]
     all_labels, tenth = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
     assert all_labels['Comparison'] == 'top-1 %, H-GKD - from scratch, equal fine-tuning'
     assert all_labels['Difference'] == '+19.5'
