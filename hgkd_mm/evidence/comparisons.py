@@ -133,5 +133,7 @@ def _reached(claim: Claim, mean: float, interval: tuple[float, float] | None, p:
         return 'yes' if interval[0] <= 0 <= interval[1] else 'no'
     if claim.must is None or claim.aim is None:
         return ''
-    sure = not claim.over or claim.must == 0 or (p is not None and p < 0.01)
-    return 'no' if mean < claim.must or not sure else 'aim' if mean >= claim.aim else 'must'
+    sure = not claim.over or (p is not None and p < 0.01)
+    if sure and mean >= claim.aim:
+        return 'aim'
+    return 'must' if mean >= claim.must and (sure or claim.must == 0) else 'no'

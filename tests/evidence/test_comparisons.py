@@ -100,7 +100,7 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
 def test_the_same_was_to_be_reached_by_both_choices():
     wanted = [[claim._replace(ours=PLAIN) for claim in CLAIMS if claim.ours == start and claim.must is not None]
               for start in (CHOSEN, FIRST_CHOICE)]  # fmt: skip
-    assert wanted[0] == wanted[1] and len(wanted[0]) == 12
+    assert wanted[0] == wanted[1] and len(wanted[0]) == 13
 
 
 def test_few_labels_are_claims_of_their_own(suites, cells, ours):
@@ -129,6 +129,8 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
         ([7, 7.5, 6.5, 7], TOP1, 'no'),
         ([-1, 2, 0, 0], TOP1._replace(must=0, aim=3), 'must'),
         ([-1, 0, 0, 0], TOP1._replace(must=0, aim=3), 'no'),
+        ([9, 1, 2, 4], TOP1._replace(must=0, aim=3), 'must'),  # p is 0.1
+        ([4, 4.2, 3.9, 4.1], TOP1._replace(must=0, aim=3), 'aim'),
         ([20], TOP1, ''),
     ],
 )
