@@ -51,9 +51,9 @@ class Claim(NamedTuple):
     """A start of a backbone minus another one of the same backbone, in points of a metric.
 
     ``over`` is a method as it is; None for a number that stands for itself. ``must`` is what has to be reached with
-    p < 0.01 (for 0: not to fall behind), ``aim`` what is hoped for with p < 0.01; None where the difference is only reported.
-    ``labels`` is the percentage of the labels that fine-tuning has. A control must be ``noise``: 0 is in the 95 %
-    interval. ``budget`` is scratch's: more than the same fine-tuning is another protocol, see
+    p < 0.01 (for 0: not to fall behind), ``aim`` what is hoped for with p < 0.01; None where the difference is only
+    reported. ``labels`` is the percentage of the labels that fine-tuning has. A control must be ``noise``: 0 is in the
+    95 % interval. ``budget`` is scratch's: more than the same fine-tuning is another protocol, see
     :mod:`hgkd_mm.evidence.longer`.
     """
 
