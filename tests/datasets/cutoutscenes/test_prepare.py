@@ -274,7 +274,7 @@ def test_the_benchmark_from_debian_packages(tmp_path):
 
 
 DEBIAN_HASHES = {
-    'train': 'b6a39ab1ddbe2a69',
-    'val': 'ff084ce278076d90',
-    'unlabeled': '058a75577eed3f07',
+    'train': '97a0db134c25c63d',
+    'val': '6f22b2a108a4e484',
+    'unlabeled': '39939a752ae35dd4',
 }
