@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,25 +111,34 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _lost_worker(error: Exception) -> str | None:
+    """Return what an error says of a data loading process that is gone; None when it is about something else."""
+    # torch raises this wherever the main thread is just then, so something may have wrapped it
+    told = next((str(e) for e in _chain(error) if 'DataLoader worker' in str(e)), None)
+    if told is not None:
+        return told.strip().splitlines()[0]
+    # gone while torch's loader was taking a batch from it, so by any name; what a data set raises comes out elsewhere
+    frames = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
+    return f'{type(error).__name__}: {error}.'.splitlines()[0] if '_try_get_data' in frames else None
+
+
 @contextmanager
 def run_errors(work_dir: str) -> Iterator[None]:
     """Turn what a full disk or a lost process does to a run into typed errors that say how to go on."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, ConnectionError) or error.errno not in STORAGE_ERRORS:
-            raise
-        raise StorageError(f'{work_dir}: cannot be written: {error}. Make room, then go on with --resume') from error
     except HGKDError:
         raise
     except Exception as error:
-        # torch raises this wherever the main thread is just then, so something may have wrapped it
-        worker = next((str(e) for e in _chain(error) if 'DataLoader worker' in str(e)), None)
+        worker = _lost_worker(error)
         if worker is not None:
             raise ProcessError(
-                f'{work_dir}: a process that loads data is gone: {worker.strip().splitlines()[0]} Often the memory was '
+                f'{work_dir}: a process that loads data is gone: {worker} Often the memory was '
                 'full: use a smaller num_workers or batch_size, then go on with --resume'
             ) from error
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError) and error.errno in STORAGE_ERRORS:
+            message = f'{work_dir}: cannot be written: {error}. Make room, then go on with --resume'
+            raise StorageError(message) from error
         if not isinstance(error, RuntimeError):
             raise
         text = str(error).strip().splitlines()[0] if str(error).strip() else ''

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
 
 from hgkd_mm.engine import train
+from hgkd_mm.engine.common import run_errors
 from hgkd_mm.engine.sampler import outlive_sigterm
 from hgkd_mm.errors import ProcessError
 from hgkd_mm.registry import HOOKS
@@ -50,6 +52,26 @@ def run(tmp_path, number, subject='pretraining', first=2):
 def test_a_dead_worker_ends_the_run_with_a_word(tmp_path):
     with pytest.raises(ProcessError, match=r'a process that loads data is gone.*--resume'):
         run(tmp_path, signal.SIGKILL)
+
+
+@pytest.mark.parametrize('error', [ConnectionResetError(104, 'reset'), EOFError(), RuntimeError('0 items of ancdata')])
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_told_of(monkeypatch, error):
+    def get(timeout=None):
+        raise error
+
+    def take_a_batch():
+        batches = iter(DataLoader([1, 2], num_workers=1))
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(batches._data_queue, 'get', get)
+                next(batches)
+        finally:
+            batches._shutdown_workers()
+
+    with pytest.raises(ProcessError, match=r'run: a process that loads data is gone: .*--resume'), run_errors('run'):
+        take_a_batch()
+    with pytest.raises(type(error)), run_errors('run'):  # anywhere else it is what it is
+        raise type(error)(*error.args)
 
 
 @pytest.mark.parametrize(('subject', 'first', 'workers'), [('pretraining', 2, 2), ('fine-tuning', 7, 4)])
