@@ -14,7 +14,7 @@ from ..leaderboard.names import (
 )
 from .axes import AXES, VARIANTS, Arm, Axis, axis_of, find_plain
 from .claims import PLAIN
-from .measured import PROBES, Suite, labels, quantity
+from .measured import PROBES, Suite, labels, quantity, start_of
 
 
 def render_ablations(suite: Suite) -> str:
@@ -44,9 +44,7 @@ def _arms(suite: Suite) -> list[Arm]:
     arms: dict[tuple, Arm] = {}
     for table in suite.tables:
         for row in table.rows:
-            # a run that did not see the teacher's file does not know its hash
-            pre = row.pretraining and row.pretraining.model_copy(update={'teacher_sha256': None})
-            arms.setdefault((row.model.backbone, pre), []).append((table, row))
+            arms.setdefault((row.model.backbone, start_of(row)), []).append((table, row))
     return list(arms.values())
 
 
