@@ -316,8 +316,8 @@ class Pictures:
 
     def _load(self, path: Path) -> list[int]:
         try:
-            with Image.open(path) as picture:
-                picture = picture.convert('RGB')
+            with Image.open(path) as file:
+                picture = file.convert('RGB')
         except (UnidentifiedImageError, OSError) as error:
             raise RecordError(f'{path}: not a picture: {error}') from None
         picture.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
