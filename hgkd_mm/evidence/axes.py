@@ -37,11 +37,12 @@ def _images_an_epoch(pre: Pretraining) -> int | None:
     return round(pre.images / pre.epochs) if pre.images and pre.epochs else None
 
 
+LAYER = Axis('Teacher layer', lambda pre, row: pre.teacher_layer, lambda pre, row: str(pre.teacher_layer))
 #: What a record says by itself. Fewer images an epoch are as long a pretraining when as many images went through.
 AXES = (
     Axis('Mask ratio', lambda pre, row: pre.mask_ratio, lambda pre, row: f'{100 * (pre.mask_ratio or 0):g} %'),
     Axis('Teacher', lambda pre, row: pre.teacher, lambda pre, row: pre.teacher or ''),
-    Axis('Teacher layer', lambda pre, row: pre.teacher_layer, lambda pre, row: str(pre.teacher_layer)),
+    LAYER,
     Axis('Epochs', lambda pre, row: pre.images or pre.epochs, lambda pre, row: f'{pre.epochs:g}'),
     Axis(
         'Images an epoch',
@@ -78,6 +79,8 @@ def axis_of(row: Row, plain: Row) -> Axis | None:
         name, colon, _ = pre.variant.partition(':')
         found.append(VARIANTS.get(name, _of_variant(name)) if colon else None)
     for axis in AXES:
+        if axis is LAYER and pre.teacher != other.teacher:
+            continue  # another network's layers are not these
         ours, theirs = axis.fact(pre, row), axis.fact(other, plain)
         if ours is not None and theirs is not None and ours != theirs:
             found.append(axis)

@@ -82,6 +82,7 @@ OF_CHOSEN = (
     Claim('segmentation', 'mIoU', SCRATCH, 2, 6, budget='equal total time'),
     Claim('segmentation', 'mIoU', SPARK, 2, 6),
     *(Claim(task, metric, SCRATCH) for task, metric in DENSE_PREDICTION),
+    *(Claim('classification', 'top1', start, labels=25) for start in (SCRATCH, SPARK, DENSE)),
     *(Claim('classification', 'top1', SCRATCH, labels=share, budget='equal total time') for share in (100, 10)),
     *(Claim('classification', 'top1', SCRATCH, labels=share, budget='to convergence') for share in (100, 10)),
     *(Claim(task, metric, SCRATCH, budget='to convergence') for task, metric in DENSE_PREDICTION),

@@ -313,9 +313,26 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
     return tables
 
 
+Starts = dict[tuple[Model, Pretraining | None], dict[tuple, Run]]
+
+
+def _over_folds(found: Starts) -> Starts:
+    """Join the starts of teachers that were trained on a fold's own images: they differ by hash and share no fold."""
+    alike: dict[tuple, list[tuple[Model, Pretraining]]] = defaultdict(list)
+    for model, pretraining in found:
+        if pretraining is not None:
+            alike[model, pretraining.model_copy(update={'teacher_sha256': None})].append((model, pretraining))
+    joined = dict(found)
+    for start, parts in alike.items():
+        folds = [{fold for fold, *_ in found[part]} for part in parts]
+        if len(parts) > 1 and sum(map(len, folds)) == len(set().union(*folds)):
+            joined[start] = {key: run for part in parts for key, run in joined.pop(part).items()}
+    return joined
+
+
 def _rows(task: str, runs: Iterable[Run]) -> list[Row]:
     """Make rows of runs, in the order of their writing, that may be compared; best first."""
-    found: dict[tuple, dict[tuple, Run]] = defaultdict(dict)
+    found: Starts = defaultdict(dict)
     for run in runs:
         pretraining, backbone = run.record.pretraining, None
         if pretraining is not None:
@@ -325,7 +342,7 @@ def _rows(task: str, runs: Iterable[Run]) -> list[Row]:
         found[run.record.model, pretraining][once] = run
     rows = [
         Row(model, pretraining, tuple(sorted(same.values(), key=lambda run: run.key)))
-        for (model, pretraining), same in found.items()
+        for (model, pretraining), same in _over_folds(found).items()
     ]
     return sorted(rows, key=lambda row: (-row.mean(primary_metric(task)), row.method, str(row.runs[0].path)))
 

@@ -8,10 +8,11 @@ from .knn_head import KNNHead
 from .last_stage_head import LastStageHead
 from .linear_probe import LinearProbe
 from .spark import SparK
-from .teachers import RegisterVisionTransformer, ViTTeacher
+from .teachers import CNNTeacher, RegisterVisionTransformer, ViTTeacher
 
 __all__ = [
     'HGKD',
+    'CNNTeacher',
     'DenseDistillation',
     'LastStageHead',
     'KNNHead',

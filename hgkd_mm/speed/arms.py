@@ -104,6 +104,11 @@ def steps_of(suite: Suite, student: str, arm: Pretraining, amp: bool) -> list[tu
     options = options_of(suite, student, arm)
     if arm.teachers:
         teacher = suite.teachers[arm.teachers[0]]
+        if teacher.train:
+            raise ConfigError(
+                f'teachers.{arm.teachers[0]}: the suite trains it, and what its tokens are is known when it is there; '
+                'expected a file, as `weights`'
+            )
         options |= {'teacher_weights': teacher.weights, **teacher.options}
     cfg = load_config(config_of(suite, student, arm), options)
     hooks = {str(hook['type']).rpartition('.')[2]: hook for hook in cfg.get('custom_hooks') or []}

@@ -196,9 +196,15 @@ class _Expansion:
         work = _START + 0.012 * scenes * (data.size / 128) ** 2
         return self._add('data', f'fold{fold}', settings, [], '{folder}/manifest.json', command, work=work)
 
-    def _teacher(self, name: str) -> tuple[Job | None, str, Any]:
+    def _teacher(self, name: str, data: Job, fold: int) -> tuple[Job | None, str, Any]:
         """Return the job that makes a teacher, if there is one, the file, and what identifies it."""
         teacher: Teacher = self.suite.teachers[name]
+        if teacher.train is not None:
+            run = self._train_teacher(name, teacher.train, data, fold)
+            file = f'{{folder}}/{name}.safetensors'
+            command = [tool('convert_teacher.py'), run.product, '--out', file]
+            job = self._add('teacher', f'{name}-fold{fold}', None, [run], file, command, work=_START)
+            return job, job.product, None
         if teacher.weights is not None:
             if not Path(teacher.weights).is_file():
                 raise WeightsError(f'suite {self.name}: teachers.{name}.weights: {teacher.weights} does not exist')
@@ -211,13 +217,22 @@ class _Expansion:
         job = self._add('teacher', name, {'convert': teacher.convert}, [], file, command, work=25.0)
         return job, job.product, None
 
+    def _train_teacher(self, name: str, training: Training, data: Job, fold: int) -> Job:
+        places = {'data_root': str(Path(data.product).parent), 'fold': fold}
+        cfg = load_config(config_of(self.suite, None, training), training.options)
+        is_unlabeled = 'unlabeled' in str(cfg.train_dataloader.dataset.data_prefix)
+        images = self.suite.data.unlabeled if is_unlabeled else self.suite.data.train
+        product = f'epoch_{training.epochs_of(images, None)}.pth'
+        what, seed = f'{name}-training', self.suite.seeds[0]
+        return self._train('teacher', what, training, images, None, [data], places, fold, seed, None, product)
+
     def _pretrain(
         self, start: str, training: Training, teacher: str | None, student: str, data: Job, fold: int, seed: int
     ) -> Job:
         needs, extra, identity = [data], {}, None
         options = {'data_root': str(Path(data.product).parent), 'fold': fold}
         if teacher:
-            job, weights, identity = self._teacher(teacher)
+            job, weights, identity = self._teacher(teacher, data, fold)
             needs += [job] if job else []
             extra = self.suite.teachers[teacher].options
             options['teacher_weights'] = weights
@@ -281,7 +296,7 @@ class _Expansion:
         what: str,
         training: Training,
         images: int,
-        student: str,
+        student: str | None,
         needs: Sequence[Job],
         places: dict,
         fold: int,
@@ -348,23 +363,27 @@ class _Expansion:
         return self.hashes[key]
 
 
-def config_of(suite: Suite, student: str, training: Training) -> str:
-    """Return the path of a training's config for one student, in a checkout or an installed package.
+def config_of(suite: Suite, student: str | None, training: Training) -> str:
+    """Return the path of a training's config for one student, or of a teacher, in a checkout or an installed package.
 
     Raises:
-        ConfigError: Something else than ``{student}`` or ``{short}`` stands in braces.
+        ConfigError: Something else than ``{student}`` or ``{short}`` stands in braces; for a teacher, anything.
     """
+    names = {} if student is None else {'student': student, 'short': suite.students[student].short or student}
     try:
-        path = training.config.format(student=student, short=suite.students[student].short or student)
+        path = training.config.format(**names)
     except (KeyError, IndexError, ValueError):
-        raise ConfigError(f'config {training.config!r}: only {{student}} and {{short}} may stand in braces') from None
+        known = (
+            'only {student} and {short} may stand in braces' if names else 'a teacher is trained without a {student}'
+        )
+        raise ConfigError(f'config {training.config!r}: {known}') from None
     shipped = _SHIPPED / path
     return str(shipped) if not Path(path).is_file() and shipped.is_file() else path
 
 
-def options_of(suite: Suite, student: str, training: Training) -> dict[str, Any]:
-    """Return the ``--cfg-options`` of a training for one student, without those for files of earlier jobs."""
-    return {**suite.students[student].options, **training.options}
+def options_of(suite: Suite, student: str | None, training: Training) -> dict[str, Any]:
+    """Return the ``--cfg-options`` of a training, with a student's, without those for files of earlier jobs."""
+    return {**(suite.students[student].options if student else {}), **training.options}
 
 
 def _symbolic(options: dict) -> dict:

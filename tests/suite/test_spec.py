@@ -87,7 +87,11 @@ def test_the_ablations_differ_from_the_reference_in_one_thing():
         ({'tasks': {'a': {**TRAINING, 'starts': []}}}, 'tasks.a.starts: .*at least 1'),
         ({'tasks': {'a': {**TRAINING, 'starts': ['scratch']}}}, 'pretraining: no task has hgkd among its starts'),
         ({'tasks': {'a': {**TRAINING, 'start': ['hgkd']}}}, r'tasks.a.start: unknown key; did you mean starts\?'),
-        ({'teachers': {'vit': {}}}, 'teachers.vit: give either convert or weights'),
+        ({'teachers': {'vit': {}}}, r'teachers.vit: give one of convert, weights and train'),
+        (
+            {'teachers': {'vit': {'train': {**TRAINING, 'epochs': {'resnet18': 2}}}}},
+            'teachers.vit: train.epochs: of each student; expected one number',
+        ),
         ({'seeds': [0, 0]}, 'seeds: .* twice'),
         ({'data': {'folds': [-1]}}, 'data.folds.0: .*greater than or equal to 0'),
         ({'data': {'size': 0}}, 'data.size: .*greater than 0'),

@@ -50,11 +50,12 @@ def build_vit(
     if not is_swin:
         config.update(overrides or {'out_type': 'featmap'})
     config['img_size'] = img_size
-    vit = MODELS.build(config)
-    if not isinstance(vit, VisionTransformer | BEiTViT | SwinTransformer):
+    kind = MODELS.get(config['type'])
+    if not isinstance(kind, type) or not issubclass(kind, VisionTransformer | BEiTViT | SwinTransformer):
         raise ConfigError(
             f'teacher backbone {config["type"]}: expected VisionTransformer, BEiTViT, ViTEVA02 or SwinTransformer'
         )
+    vit: Any = MODELS.build(config)
     vit.eval()  # returns None in mmpretrain
     set_rotary_positions(vit)
     if state is None:

@@ -9,6 +9,7 @@ import torch
 from ...errors import WeightsError
 from ...utils import sha256_file
 from .build import build_vit
+from .convert_cnn import convert_cnn, holds_cnn
 from .families import FAMILY_NAMES, Hints
 from .layouts import Found, identify_file
 from .mae_decoder import build_decoder
@@ -28,7 +29,7 @@ def convert_file(
     """Recognise a weight file, build its network strictly, and write it by mmpretrain's names.
 
     Args:
-        path: File in any layout of docs/teachers.md.
+        path: File in any layout of docs/teachers.md; or the checkpoint of a model over a CNN, for a ``CNNTeacher``.
         out: ``*.safetensors`` to write; default: ``weights/NAME.safetensors``.
         prefix: Consider only keys that begin with this.
         hints: What the weights do not tell.
@@ -48,6 +49,8 @@ def convert_file(
         raise WeightsError(f'{out} is the file to convert: name another one by --out')
     if hints.family is not None and hints.family not in FAMILY_NAMES:
         raise WeightsError(f'family {hints.family!r}: expected one of {", ".join(FAMILY_NAMES)}')
+    if holds_cnn(path):
+        return convert_cnn(path, out, say)
     found = identify_file(path, prefix, hints)
     for line in describe(found, path.name):
         say(line)

@@ -24,7 +24,7 @@ from ...utils import sha256_file
 from .build import build_vit
 from .families import IMAGENET_MEAN, IMAGENET_STD
 from .save import save_teacher
-from .vit_teacher import resize_images
+from .teacher import resize_images
 
 if TYPE_CHECKING:
     import onnx
