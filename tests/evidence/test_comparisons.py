@@ -113,11 +113,12 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
     )
     top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
     chosen = [claim for claim in top1 if claim.ours == CHOSEN]
-    all_labels, tenth = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
+    all_labels, tenth, quarter = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
     assert all_labels['Comparison'] == 'top-1 %, H-GKD - from scratch, equal fine-tuning'
     assert all_labels['Difference'] == '+19.5'
     assert tenth['Comparison'] == 'top-1 %, 10 % of the labels, H-GKD - from scratch, equal fine-tuning'
     assert (tenth['Difference'], tenth['Must / aim']) == ('+20.5', '+8 / +20')
+    assert quarter['Comparison'].startswith('top-1 %, 25 % of the labels') and quarter['What'] == 'no run yet'
 
 
 @pytest.mark.parametrize(
