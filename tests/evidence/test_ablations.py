@@ -59,6 +59,7 @@ def test_an_axis_has_a_table_in_the_order_of_its_values(suites, cells, ours):
         (dict(ours, epochs=40.0), [41, 44], {}),
         (dict(ours, epochs=80.0, images=1000, variant='long'), [60, 61], {}),
         (dict(ours, teacher='random-vit'), [30, 33], {}),
+        (dict(ours, teacher='own-mae', teacher_layer=6), [45, 46], {}),  # another network's layers are not these
         (dict(ours, teacher_layer=12), [51, 54], {}),
         (dict(ours, teacher_layer=None, variant='targets:layers-6-and-9'), [52, 55], {}),
         (dict(ours, variant='positions:visible'), [45, 46], {}),
@@ -83,7 +84,7 @@ def test_an_axis_has_a_table_in_the_order_of_its_values(suites, cells, ours):
     values = {next(iter(axis[0])): [next(iter(line.values())) for line in axis] for axis in axes}
     assert values == {
         'Mask ratio': ['0 %', '60 % (reference)', '75 %'],
-        'Teacher': ['random-vit', 'vit-s14 (reference)'],
+        'Teacher': ['own-mae', 'random-vit', 'vit-s14 (reference)'],
         'Teacher layer': ['9 (reference)', '12'],
         'Epochs': ['5', '20 (reference)'],
         'Images an epoch': ['50 in 40 epochs', '100 in 20 epochs (reference)'],

@@ -149,6 +149,7 @@ class FrozenTeacher(nn.Module):
     def defined(self, visible: Tensor | None) -> Tensor | None:
         """Say where tokens mean something: boolean (B, h, w); None = everywhere."""
         del visible
+        return None
 
     def extra_repr(self) -> str:
         """Show what decides the tokens."""
