@@ -64,7 +64,6 @@ class CNNTeacher(FrozenTeacher):
         if kind == 'ConvNeXt':
             config['gap_before_final_norm'] = False  # else it gives no maps
         self.network: Any = MODELS.build(config)
-        self.network.eval()
         own = self.network.state_dict()
         # ConvNeXt has a norm for each of its ``out_indices``
         state = {key: value for key, value in read_backbone(weights).items() if key in own}
@@ -79,7 +78,7 @@ class CNNTeacher(FrozenTeacher):
     @property
     def token_shapes(self) -> list[tuple[int, int, int]]:
         """Shape (C, h, w) of the features of each stage."""
-        return list(self._shapes)
+        return self._shapes
 
     def encode(self, pixels: Tensor, visible: Tensor | None) -> list[Tensor]:
         """Return the features (B, C, h, w) of each stage."""
