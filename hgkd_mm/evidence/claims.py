@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 from ..leaderboard.collect import METHOD_NAMES, RANDOM, SCRATCH, SHUFFLED, SPARK, Row
+from ..leaderboard.names import with_variant
 
 #: Folder of the records that the claims are judged by. While there is none, all records are shown beside the claims.
 STUDY = 'study'
@@ -16,7 +17,7 @@ class Start(NamedTuple):
     mask_ratio: float | None = None
 
     def __str__(self) -> str:
-        return self.method + (f', {self.variant}' if self.variant else '')
+        return with_variant(self.method, self.variant)
 
     def fits(self, row: Row) -> bool:
         """Whether a row starts so."""
@@ -32,7 +33,7 @@ DENSE = METHOD_NAMES['DenseDistillation']
 #: H-GKD as its config has it.
 PLAIN = Start(HGKD, mask_ratio=0.6)
 #: The H-GKD that the claims are about: each chosen on the exploration's fold, before its records in the study existed.
-#: Names are without the suite's spaces, which mmengine takes out of an option of the command line.
+#: As records have their names: without the suite's spaces, which mmengine takes out of an option of the command line.
 FIRST_CHOICE = Start(HGKD, 'aquarterunmasked')
 CHOSEN = Start(HGKD, 'aquarterunmaskedandcells')
 

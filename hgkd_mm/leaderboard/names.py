@@ -11,19 +11,32 @@ from ..latency.record import Timing
 from .collect import Gain, Row, Table
 from .record import METRICS
 
+#: Variants whose spaces the command line took out, so that records have them without, and what they say.
+VARIANT_NAMES = {
+    'aquarterunmasked': 'a quarter unmasked',
+    'aquarterunmaskedandcells': 'a quarter unmasked and cells',
+    'halfunmasked': 'half unmasked',
+    'wholeattheendandcells': 'whole at the end and cells',
+}
+
 
 def data_name(table: Table) -> str:
-    """Name the data set with its version and fold."""
+    """Name the data set with its version, then the share of its labels and the folds."""
     data = table.dataset
+    name, comma, share = data.name.partition(', ')
     version = f' {data.version}' if data.version else ''
     folds = ', '.join(map(str, table.folds))
-    return data.name + version + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
+    return name + version + comma + share + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
+
+
+def with_variant(method: str, variant: str | None) -> str:
+    """Name a method, and what is special about a run of it."""
+    return f'{method}, {VARIANT_NAMES.get(variant, variant)}' if variant else method
 
 
 def method_name(row: Row) -> str:
-    """Name the method, and what is special about the run."""
-    variant = row.pretraining and row.pretraining.variant
-    return f'{row.method}, {variant}' if variant else row.method
+    """Name the method of a row, and what is special about its run."""
+    return with_variant(row.method, row.pretraining and row.pretraining.variant)
 
 
 def teacher_name(row: Row) -> str:
