@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 from hgkd_mm import engine
@@ -96,6 +97,24 @@ def test_data_root_is_one_variable(path):
     text = load_config(path, {'data_root': 'elsewhere'}).pretty_text
     assert 'elsewhere' in text
     assert 'data/cutoutscenes' not in text
+
+
+@pytest.mark.parametrize('path', [c for c in DEMO if 'classification' in c])
+def test_classifier_learns_faster_than_its_backbone(path):
+    cfg = load_config(path, {'lr': 2e-4, 'head_lr_mult': 5})
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    of = {id(parameter): group for group in groups for parameter in group['params']}
+    rates = {name: of[id(parameter)]['lr'] for name, parameter in model.named_parameters()}
+    assert rates == {name: pytest.approx(1e-3 if name.startswith('head.') else 2e-4) for name in rates}
+    # the rest of the recipe is as without
+    same = build_optim_wrapper(model, load_config(path).optim_wrapper).optimizer.param_groups
+    backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    decays = [group['weight_decay'] for group in groups if id(group['params'][0]) in backbone]
+    assert decays == [group['weight_decay'] for group in same if id(group['params'][0]) in backbone]
+    assert {0.0, 0.05} == set(decays)
+    assert cfg.custom_hooks[-1].protocol.recipe.endswith(', 5 times the lr for the head')
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ val_interval = 1  # epochs
 label_share = 1.0  # of the training scenes: 1.0, 0.25 or 0.1, the same ones in every run of a fold
 warmup_epochs = min(2, max_epochs / 2)
 lr = 1e-3
+head_lr_mult = 1.0  # of the classifier; above 1, with a lower lr, lets a pretrained backbone keep more of what it knows
 num_workers = 0
 in_memory = False  # True keeps decoded images: for GPUs
 
@@ -59,7 +60,11 @@ test_evaluator = val_evaluator
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', fused=True, lr=lr, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        **({} if head_lr_mult == 1 else dict(custom_keys=dict(head=dict(lr_mult=head_lr_mult)))),
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=warmup_epochs, convert_to_iter_based=True),
@@ -79,7 +84,8 @@ custom_hooks = [
             epochs=max_epochs,
             batch_size=batch_size,
             resolution=img_size,
-            recipe='AdamW, cosine, crop + flip + colour jitter',
+            recipe='AdamW, cosine, crop + flip + colour jitter'
+            + ('' if head_lr_mult == 1 else f', {head_lr_mult:g} times the lr for the head'),
         ),
     )
 ]
