@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
         '--readme',
         metavar='FILE',
         help='Markdown file whose block between <!-- leaderboard --> and <!-- /leaderboard --> '
-        'is replaced by the table',
+        'is replaced by one table of all tasks',
     )
     command.add_argument('--reported', default=REPORTED, metavar='FILE', help='YAML file with numbers of publications')
     command.set_defaults(run=run_build)

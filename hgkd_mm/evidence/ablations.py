@@ -14,7 +14,7 @@ from ..leaderboard.names import (
 )
 from .axes import AXES, VARIANTS, Arm, Axis, axis_of, find_plain
 from .claims import PLAIN
-from .measured import PROBES, Suite, labels, quantity, start_of
+from .measured import PROBES, Suite, labels, quantity
 
 
 def render_ablations(suite: Suite) -> str:
@@ -44,7 +44,7 @@ def _arms(suite: Suite) -> list[Arm]:
     arms: dict[tuple, Arm] = {}
     for table in suite.tables:
         for row in table.rows:
-            arms.setdefault((row.model.backbone, start_of(row)), []).append((table, row))
+            arms.setdefault((row.model.backbone, row.start), []).append((table, row))
     return list(arms.values())
 
 

@@ -64,7 +64,7 @@ class Suite(NamedTuple):
             data = _OF_THE_LABELS.sub('', table.dataset.name), table.dataset.version
             first.setdefault(data, table)
             for row in table.rows:
-                pretraining = start_of(row)
+                pretraining = row.start
                 if pretraining is None:
                     continue
                 model = Model(name='frozen', backbone=row.model.backbone, params=row.model.backbone_params or 0)
@@ -80,11 +80,6 @@ class Suite(NamedTuple):
             )
             for data, rows in found.items()
         ]
-
-
-def start_of(row: Row) -> Pretraining | None:
-    """Return how a row's backbone was pretrained, without the teacher's hash: not every run saw the file."""
-    return row.pretraining and row.pretraining.model_copy(update={'teacher_sha256': None})
 
 
 def _frozen_key(run: Run) -> tuple[int, int]:

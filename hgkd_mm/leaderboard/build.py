@@ -14,6 +14,7 @@ from .formats.latex import render_latex
 from .formats.markdown import render_markdown, render_reported
 from .formats.metafile import render_metafile
 from .formats.model_index import render_model_index
+from .formats.overview import render_overview
 from .formats.page import render_page
 from .reported import REPORTED, load_reported
 
@@ -40,7 +41,7 @@ def build(
             beside a record are shown with it.
         out: Folder for ``leaderboard.{md,csv,json,tex}``, ``model-index.yml``, ``metafile.yml`` and ``index.html``.
         readme: Markdown file whose block between the ``<!-- leaderboard -->`` and
-            ``<!-- /leaderboard -->`` lines is replaced by the table.
+            ``<!-- /leaderboard -->`` lines is replaced by one table of all tasks.
         reported: YAML file with numbers of publications.
 
     Returns:
@@ -75,7 +76,7 @@ def _build(
         out / 'index.html': render_page(tables, found, published, out),
     }
     if readme is not None:
-        files[Path(readme)] = insert_block(Path(readme), 'leaderboard', table)
+        files[Path(readme)] = insert_block(Path(readme), 'leaderboard', render_overview(tables, found))
     for path, text in files.items():
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding='utf-8', newline='')

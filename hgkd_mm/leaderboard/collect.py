@@ -94,6 +94,11 @@ class Row:
             return SHUFFLED
         return RANDOM if (pre.teacher or '').startswith('random-') else pre.variant
 
+    @property
+    def start(self) -> Pretraining | None:
+        """How the backbone was pretrained, without the teacher's hash: not every run saw the file."""
+        return self.pretraining and self.pretraining.model_copy(update={'teacher_sha256': None})
+
     def values(self, metric: str) -> Values:
         """Return a metric of every run, in percent."""
         return {run.key: run.record.metrics[metric] for run in self.runs}

@@ -200,10 +200,12 @@ def test_readme_block_is_replaced_and_the_rest_kept(write_record, tmp_path):
     for _ in range(2):
         build([tmp_path / 'runs'], tmp_path / 'out', readme=readme)
     text = readme.read_text()
-    assert text.startswith('# Title\n<!-- leaderboard -->\n\n**Classification**: Toy 1, fold 0')
+    assert text.startswith(
+        '# Title\n<!-- leaderboard -->\n\n| Backbone starts from | Pretraining | top-1 %, 10 epochs |'
+    )
     assert text.endswith('\n<!-- /leaderboard -->\nend\n')
     assert 'outdated' not in text
-    assert text.count('**Classification**') == 1
+    assert text.count('- **top-1 %, 10 epochs**: Toy 1, fold 0;') == 1
 
 
 @pytest.mark.parametrize('text', ['no markers', '<!-- leaderboard -->', '<!-- /leaderboard --><!-- leaderboard -->'])

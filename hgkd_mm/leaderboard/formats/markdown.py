@@ -29,7 +29,7 @@ def render_markdown(tables: Sequence[Table], found: Found) -> str:
             'with p of the paired two-sided t-test. From few runs p is a rough guide, and over folds whose training '
             'images overlap it looks smaller than it is.\n'
         )
-    return '\n'.join([*parts, _backbones(tables, found)])
+    return '\n'.join([*parts, render_backbones(tables, found)])
 
 
 def _table(table: Table) -> str:
@@ -47,13 +47,17 @@ def _table(table: Table) -> str:
         ]
         start = [start_name(row), pretraining_budget(row) or '–']
         lines.append([row.model.backbone] * several + [*start, *results, *gains, str(len(row.runs))])
+    return f'**{table.task.capitalize()}**: {cell(shared_facts(table))}\n\n{markdown_table(head, lines)}'
+
+
+def shared_facts(table: Table) -> str:
+    """Say what all rows of a table share: data, network, protocol."""
     networks = ' / '.join(sorted({f'{row.model.name} on {row.model.backbone}' for row in table.rows}))
     facts = ', '.join(f'{term.lower()} {value}' for term, value in protocol_facts(table))
-    shared = cell(f'{data_name(table)}; {networks}; {facts}')
-    return f'**{table.task.capitalize()}**: {shared}\n\n{markdown_table(head, lines)}'
+    return f'{data_name(table)}; {networks}; {facts}'
 
 
-def _backbones(tables: Sequence[Table], found: Found) -> str:
+def render_backbones(tables: Sequence[Table], found: Found) -> str:
     """Render what a forward pass costs; equal for all ways to start."""
     lines: dict[tuple, list[str]] = {}
     for table in tables:

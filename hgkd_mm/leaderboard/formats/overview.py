@@ -1,0 +1,68 @@
+"""All tasks in one table."""
+
+from collections.abc import Sequence
+
+from ..collect import Found, Row, Table
+from ..names import (
+    cell,
+    data_name,
+    epochs,
+    gain_text,
+    label,
+    markdown_table,
+    number,
+    pretraining_budget,
+    start_name,
+)
+from ..record import primary_metric
+from .markdown import render_backbones, shared_facts
+
+
+def render_overview(tables: Sequence[Table], found: Found) -> str:
+    """Render a line a start and a column a comparison, then what the columns share and what the backbones cost.
+
+    A column is the task's primary metric. A cell has its mean and deviation over runs, their number, and the gain over
+    scratch of the same comparison. Lines are in the order of the first column that has them.
+    """
+    lines: dict[tuple, dict[int, Row]] = {}
+    for column, table in enumerate(tables):
+        for row in table.rows:
+            lines.setdefault((row.model.backbone, row.start), {}).setdefault(column, row)
+    several = len({row.model.backbone for table in tables for row in table.rows}) > 1
+    columns = _columns(tables)
+    head = ['Student'] * several + ['Backbone starts from', 'Pretraining', *columns]
+    body = []
+    for cells in lines.values():
+        row = next(iter(cells.values()))
+        start = [row.model.backbone] * several + [start_name(row), pretraining_budget(row) or '–']
+        body.append([*start, *(_cell(table, cells.get(column)) for column, table in enumerate(tables))])
+    facts = (
+        f'- **{cell(column)}**: {cell(shared_facts(table))}\n' for column, table in zip(columns, tables, strict=True)
+    )
+    note = (
+        'Mean ± standard deviation over n runs; after the semicolon the mean gain over scratch of the runs that share '
+        'fold and seed, with p of the paired two-sided t-test. From few runs p is a rough guide, and over folds whose '
+        'training images overlap it looks smaller than it is.\n'
+    )
+    return '\n'.join([markdown_table(head, body), note, ''.join(facts), render_backbones(tables, found)])
+
+
+def _columns(tables: Sequence[Table]) -> list[str]:
+    """Name each table's primary metric, the share of labels and the epochs; of equal names, the protocol too."""
+    names = []
+    for table in tables:
+        share = table.dataset.name.partition(', ')[2]
+        metric = label(table, primary_metric(table.task))
+        names.append(', '.join(filter(None, [metric, share, epochs(table.protocol.epochs)])))
+    return [
+        name if names.count(name) == 1 else f'{name} [{(table.protocol.sha256 or data_name(table))[:6]}]'
+        for name, table in zip(names, tables, strict=True)
+    ]
+
+
+def _cell(table: Table, row: Row | None) -> str:
+    metric = primary_metric(table.task)
+    if row is None or metric not in row.metrics:
+        return '–'
+    gain = table.gain(row, metric)
+    return f'{number(row, metric)}, n={len(row.runs)}' + (f'; {gain_text(gain)}' if gain else '')
