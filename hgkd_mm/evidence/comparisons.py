@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_differences
 from ..leaderboard.compare import over_identities
-from ..leaderboard.names import data_name, epochs, markdown_table, protocol_name, row_name, spread
+from ..leaderboard.names import data_name, epochs, markdown_table, pretraining_budget, protocol_short, spread
 from ..leaderboard.record import METRICS, primary_metric
 from .bootstrap import Interval
 from .claims import CLAIMS, STUDY, Claim
@@ -106,13 +106,14 @@ def _line(one: Found, corrected: float | None) -> list[str]:
     claim, differences = one.claim, one.differences
     interval, objects = paired_interval(differences), one.identities
     sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
-    protocol = protocol_name(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
+    protocol = protocol_short(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
+    budget = pretraining_budget(one.row)
     theirs = ''
     if one.twin is not None and claim.budget != 'equal fine-tuning':
         theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}'
     return [
         _name(claim),
-        f'{data_name(one.table)}, {protocol}; {row_name(one.row)}{theirs}',
+        f'{data_name(one.table)}, {protocol}; {one.row.model.backbone}{budget and f", {budget}"}{theirs}',
         spread(one.ours.values()),
         spread(one.theirs.values()) if one.theirs else '',
         f'{fmean(differences):+.1f}' if claim.over else '',

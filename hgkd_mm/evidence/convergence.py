@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ..leaderboard.collect import Row, Run
 from ..leaderboard.curves import Curve
-from ..leaderboard.names import markdown_table, protocol_name, row_name
+from ..leaderboard.names import markdown_table, protocol_short, row_name
 from ..leaderboard.record import PretrainingRecord, primary_metric
 from ..visualization.curves import PRETRAINING
 from .measured import PROBES, Suite, labels, quantity
@@ -21,7 +21,7 @@ def render_convergence(suite: Suite) -> str:
     lines = []
     for table in suite.tables:
         metric = primary_metric(table.task)
-        name = f'{quantity(metric, labels(table))}, {protocol_name(table)}'
+        name = f'{quantity(metric, labels(table))}, {protocol_short(table)}'
         for row in table.rows:
             means = _at_parts([_tuning(run, metric) for run in row.runs], table.protocol.epochs, decimals=1)
             lines.append([name, row_name(row), *means, str(len(row.runs))])

@@ -72,10 +72,18 @@ def pretraining_budget(row: Row) -> str:
 
 
 def protocol_name(table: Table) -> str:
-    """Name a protocol in short: epochs, resolution, recipe, and the hash of the rest."""
+    """Name a protocol: epochs, resolution, recipe, and the hash of the rest."""
     p = table.protocol
-    rest = f' [{p.sha256[:6]}]' if p.sha256 else ''
-    return f'{epochs(p.epochs)}, {p.resolution} px, {p.recipe}{rest}'
+    return f'{epochs(p.epochs)}, {p.resolution} px, {p.recipe}{_rest(table)}'
+
+
+def protocol_short(table: Table) -> str:
+    """Name a protocol where :func:`protocol_name` stands elsewhere: epochs, and the hash to find it by."""
+    return f'{epochs(table.protocol.epochs)}{_rest(table)}'
+
+
+def _rest(table: Table) -> str:
+    return f' [{table.protocol.sha256[:6]}]' if table.protocol.sha256 else ''
 
 
 def protocol_facts(table: Table) -> list[tuple[str, str]]:

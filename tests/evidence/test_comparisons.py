@@ -29,7 +29,7 @@ def test_probes_are_compared_pair_by_pair(suites, cells, ours):
     line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
     # differences 10, 12, 14: mean 12, deviation 2, t = 12 / (2 / sqrt 3) = 10.4, interval 12 -+ 4.303 x 1.155
     assert line['Comparison'] == 'linear probe %, H-GKD - SparK'
-    assert line['What'].startswith('Toy, folds 0, 1, 2, frozen backbone; ResNet-18, H-GKD')
+    assert line['What'] == 'Toy, folds 0, 1, 2, frozen backbone; ResNet-18, 20 epochs, 60 % masked'
     assert (line['Ours'], line['Theirs'], line['n']) == ('43.0 ± 3.6', '31.0 ± 1.7', '3')
     assert (line['Difference'], line['95 % interval'], line['p']) == ('+12.0', '+7.0 to +17.0', '0.0091')
     assert line['p, signs'] == '0.25'
