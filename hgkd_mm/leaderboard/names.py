@@ -36,7 +36,7 @@ def with_variant(method: str, variant: str | None) -> str:
 
 def method_name(row: Row) -> str:
     """Name the method of a row, and what is special about its run."""
-    return with_variant(row.method, row.pretraining and row.pretraining.variant)
+    return with_variant(row.method, row.pretraining.variant if row.pretraining else None)
 
 
 def teacher_name(row: Row) -> str:
