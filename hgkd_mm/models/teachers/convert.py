@@ -39,7 +39,8 @@ def convert_file(
         The content of the JSON file beside ``out``.
 
     Raises:
-        WeightsError: The file is of no known layout, or does not fit what it looks like: nothing is written.
+        WeightsError: The file is of no known layout, or does not fit what it looks like, or ``prefix`` or ``hints``
+            were given for a CNN: nothing is written.
     """
     path, hints = Path(path).expanduser(), hints or Hints()
     out = Path('weights', path.stem).with_suffix('.safetensors') if out is None else Path(out)
@@ -50,6 +51,10 @@ def convert_file(
     if hints.family is not None and hints.family not in FAMILY_NAMES:
         raise WeightsError(f'family {hints.family!r}: expected one of {", ".join(FAMILY_NAMES)}')
     if holds_cnn(path):
+        if prefix or hints != Hints():
+            raise WeightsError(
+                f'{path} holds a CNN, which says what it is: prefix, family, heads and activation are of ViTs'
+            )
         return convert_cnn(path, out, say)
     found = identify_file(path, prefix, hints)
     for line in describe(found, path.name):

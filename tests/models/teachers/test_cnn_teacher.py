@@ -12,6 +12,7 @@ from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.models import CNNTeacher, ViTTeacher
 from hgkd_mm.models.teachers import random_vit
 from hgkd_mm.models.teachers.convert import convert_file
+from hgkd_mm.models.teachers.families import Hints
 from hgkd_mm.models.teachers.families import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORKS = {
@@ -87,6 +88,14 @@ def test_everything_the_tokens_depend_on_is_in_the_fingerprint(tmp_path):
     made = [CNNTeacher(**usual | changed).fingerprint for changed in options]
     assert len(set(made)) == len(options)
     assert CNNTeacher(**usual).fingerprint == made[0]
+
+
+@pytest.mark.parametrize('options', [dict(prefix='backbone.'), dict(hints=Hints('mae')), dict(hints=Hints(None, 3))])
+def test_what_is_said_of_vits_is_refused(tmp_path, options):
+    torch.save(classifier('ResNet')[0], tmp_path / 'x.pth')
+    with pytest.raises(WeightsError, match='x.pth holds a CNN, .*: prefix, family, heads and activation are of ViTs'):
+        convert_file(tmp_path / 'x.pth', tmp_path / 'y.safetensors', **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['x.pth']
 
 
 def test_a_network_that_sees_bgr_is_refused(tmp_path):
