@@ -12,8 +12,7 @@ from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.models import CNNTeacher, ViTTeacher
 from hgkd_mm.models.teachers import random_vit
 from hgkd_mm.models.teachers.convert import convert_file
-from hgkd_mm.models.teachers.families import Hints
-from hgkd_mm.models.teachers.families import IMAGENET_MEAN, IMAGENET_STD
+from hgkd_mm.models.teachers.families import IMAGENET_MEAN, IMAGENET_STD, Hints
 
 NETWORKS = {
     'ResNet': (ResNet, dict(depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='BN'))),
@@ -90,7 +89,7 @@ def test_everything_the_tokens_depend_on_is_in_the_fingerprint(tmp_path):
     assert CNNTeacher(**usual).fingerprint == made[0]
 
 
-@pytest.mark.parametrize('options', [dict(prefix='backbone.'), dict(hints=Hints('mae')), dict(hints=Hints(None, 3))])
+@pytest.mark.parametrize('options', [dict(prefix='backbone.'), dict(hints=Hints('MAE')), dict(hints=Hints(None, 3))])
 def test_what_is_said_of_vits_is_refused(tmp_path, options):
     torch.save(classifier('ResNet')[0], tmp_path / 'x.pth')
     with pytest.raises(WeightsError, match='x.pth holds a CNN, .*: prefix, family, heads and activation are of ViTs'):
