@@ -74,15 +74,16 @@ def pretraining_budget(row: Row) -> str:
 def protocol_name(table: Table) -> str:
     """Name a protocol: epochs, resolution, recipe, and the hash of the rest."""
     p = table.protocol
-    return f'{epochs(p.epochs)}, {p.resolution} px, {p.recipe}{_rest(table)}'
+    return f'{epochs(p.epochs)}, {p.resolution} px, {p.recipe}{protocol_hash(table)}'
 
 
 def protocol_short(table: Table) -> str:
     """Name a protocol where :func:`protocol_name` stands elsewhere: epochs, and the hash to find it by."""
-    return f'{epochs(table.protocol.epochs)}{_rest(table)}'
+    return f'{epochs(table.protocol.epochs)}{protocol_hash(table)}'
 
 
-def _rest(table: Table) -> str:
+def protocol_hash(table: Table) -> str:
+    """Write the beginning of a protocol's hash, to be added to a name; empty without one."""
     return f' [{table.protocol.sha256[:6]}]' if table.protocol.sha256 else ''
 
 

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from hgkd_mm.leaderboard.collect import Found, Run
 from hgkd_mm.leaderboard.record import save_record
 
 
@@ -7,6 +10,12 @@ from hgkd_mm.leaderboard.record import save_record
 def make_record(record_factory):
     """The same, by its short name."""
     return record_factory
+
+
+@pytest.fixture
+def found_of():
+    """Factory of what is found of some records."""
+    return lambda *records: Found([Run(Path(f'{i}/result.json'), record) for i, record in enumerate(records)], [])
 
 
 @pytest.fixture

@@ -17,6 +17,11 @@ from ..names import (
 )
 from ..reported import Reported, state_of
 
+#: What a gain's p is, and is worth.
+CAUTION = (
+    'of the runs that share fold and seed, with p of the paired two-sided t-test. From few runs p is a rough guide, '
+    'and over folds whose training images overlap it looks smaller than it is.'
+)
 _SHORT = {SCRATCH: 'scratch', SPARK: SPARK}
 
 
@@ -24,11 +29,7 @@ def render_markdown(tables: Sequence[Table], found: Found) -> str:
     """Render a table a comparison, best rows first, below what its rows share; then what the backbones cost."""
     parts = [_table(table) for table in tables]
     if any(len(row.runs) > 1 for table in tables for row in table.rows):
-        parts.append(
-            'Mean ± standard deviation over runs; gains are mean differences of the runs that share fold and seed, '
-            'with p of the paired two-sided t-test. From few runs p is a rough guide, and over folds whose training '
-            'images overlap it looks smaller than it is.\n'
-        )
+        parts.append(f'Mean ± standard deviation over runs; gains are mean differences {CAUTION}\n')
     return '\n'.join([*parts, render_backbones(tables, found)])
 
 

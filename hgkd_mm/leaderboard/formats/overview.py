@@ -12,10 +12,11 @@ from ..names import (
     markdown_table,
     number,
     pretraining_budget,
+    protocol_hash,
     start_name,
 )
 from ..record import primary_metric
-from .markdown import render_backbones, shared_facts
+from .markdown import CAUTION, render_backbones, shared_facts
 
 
 def render_overview(tables: Sequence[Table], found: Found) -> str:
@@ -39,23 +40,19 @@ def render_overview(tables: Sequence[Table], found: Found) -> str:
     facts = (
         f'- **{cell(column)}**: {cell(shared_facts(table))}\n' for column, table in zip(columns, tables, strict=True)
     )
-    note = (
-        'Mean ± standard deviation over n runs; after the semicolon the mean gain over scratch of the runs that share '
-        'fold and seed, with p of the paired two-sided t-test. From few runs p is a rough guide, and over folds whose '
-        'training images overlap it looks smaller than it is.\n'
-    )
+    note = f'Mean ± standard deviation over n runs; after the semicolon the mean gain over scratch {CAUTION}\n'
     return '\n'.join([markdown_table(head, body), note, ''.join(facts), render_backbones(tables, found)])
 
 
 def _columns(tables: Sequence[Table]) -> list[str]:
-    """Name each table's primary metric, the share of labels and the epochs; of equal names, the protocol too."""
+    """Name each table's primary metric, the share of labels and the epochs; of equal names, data and protocol too."""
     names = []
     for table in tables:
         share = table.dataset.name.partition(', ')[2]
         metric = label(table, primary_metric(table.task))
         names.append(', '.join(filter(None, [metric, share, epochs(table.protocol.epochs)])))
     return [
-        name if names.count(name) == 1 else f'{name} [{(table.protocol.sha256 or data_name(table))[:6]}]'
+        name if names.count(name) == 1 else f'{name}, {data_name(table)}{protocol_hash(table)}'
         for name, table in zip(names, tables, strict=True)
     ]
 
