@@ -1,6 +1,6 @@
 """What each start of a suite gave."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..leaderboard.collect import Row, Table, paired_gain
 from ..leaderboard.names import (
@@ -23,7 +23,8 @@ def render_ablations(suite: Suite) -> str:
     There is a column for every probe and for every metric after fine-tuning. A cell has mean and deviation over folds
     and seeds, the number of runs, and the difference to plain H-GKD, with the p of the paired t-test.
     """
-    arms = _arms(suite)
+    arms = list(_arms(suite.tables).values())
+    frozen = _arms(suite.frozen())
     plain = find_plain(arms) or []
     axes: dict[str, tuple[Axis, list[Arm]]] = {}
     others = []
@@ -33,38 +34,43 @@ def render_ablations(suite: Suite) -> str:
             others.append(arm)
         else:
             axes.setdefault(axis.name, (axis, []))[1].append(arm)
-    tables = [_table_of_starts(suite, others, plain)]
+    tables = [_table_of_starts(suite, frozen, others, plain)]
     names = [axis.name for axis in (*AXES, *VARIANTS.values())]
     for name in sorted(axes, key=lambda name: (names.index(name) if name in names else len(names), name)):
-        tables.append(_table_of_axis(suite, axes[name][0], axes[name][1], plain))
+        tables.append(_table_of_axis(suite, frozen, *axes[name], plain))
     return '\n'.join(tables)
 
 
-def _arms(suite: Suite) -> list[Arm]:
+def _key(row: Row) -> tuple:
+    return row.model.backbone, row.start
+
+
+def _arms(tables: Iterable[Table]) -> dict[tuple, Arm]:
     arms: dict[tuple, Arm] = {}
-    for table in suite.tables:
+    for table in tables:
         for row in table.rows:
-            arms.setdefault((row.model.backbone, row.start), []).append((table, row))
-    return list(arms.values())
+            arms.setdefault(_key(row), []).append((table, row))
+    return arms
 
 
-def _table_of_starts(suite: Suite, arms: Iterable[Arm], plain: Arm) -> str:
+def _table_of_starts(suite: Suite, frozen: Mapping[tuple, Arm], arms: Iterable[Arm], plain: Arm) -> str:
     lines = []
     for arm in arms:
         row = arm[0][1]
         recipe = f' [{row.pretraining.recipe_sha256[:6]}]' if row.pretraining and row.pretraining.recipe_sha256 else ''
         budget = pretraining_budget(row) + recipe
-        lines.append([method_name(row), teacher_name(row), budget, row.model.backbone, *_cells(suite, arm, plain)])
+        start = [method_name(row), teacher_name(row), budget, row.model.backbone]
+        lines.append([*start, *_cells(suite, frozen, arm, plain)])
     return _markdown(['Start', 'Teacher', 'Pretraining', 'Student'], suite, sorted(lines))
 
 
-def _table_of_axis(suite: Suite, axis: Axis, arms: Iterable[Arm], plain: Arm) -> str:
+def _table_of_axis(suite: Suite, frozen: Mapping[tuple, Arm], axis: Axis, arms: Iterable[Arm], plain: Arm) -> str:
     lines = []
     for arm in (plain, *arms):
         row = arm[0][1]
         assert row.pretraining is not None
         text = axis.text(row.pretraining, row) + (' (reference)' if arm is plain else '')
-        lines.append((axis.fact(row.pretraining, row), [text, *_cells(suite, arm, plain, any_network=True)]))
+        lines.append((axis.fact(row.pretraining, row), [text, *_cells(suite, frozen, arm, plain, any_network=True)]))
     return _markdown([axis.name], suite, [line for _, line in sorted(lines)])
 
 
@@ -80,14 +86,14 @@ def _markdown(head: list[str], suite: Suite, lines: list[list[str]]) -> str:
     return markdown_table([head[n] for n in used], [[line[n] for n in used] for line in lines])
 
 
-def _cells(suite: Suite, arm: Arm, plain: Arm, any_network: bool = False) -> list[str]:
+def _cells(suite: Suite, frozen: Mapping[tuple, Arm], arm: Arm, plain: Arm, any_network: bool = False) -> list[str]:
     """Write the probes and metrics of a start; beside plain H-GKD of the same network, or of any."""
-    probes = [[_cell(suite, *where, probe, plain, any_network) for where in arm] for probe in PROBES]
+    probed, reference = (frozen.get(_key(one[0][1]), []) if one else [] for one in (arm, plain))
+    probes = [[_cell(suite, *where, probe, reference, any_network) for where in probed] for probe in PROBES]
     tuned = [
         [_cell(suite, *where, metric, plain, any_network) for where in arm if where[0] is table]
         for table, metric in _columns(suite)
     ]
-    # a probe is the same under every protocol
     return [next(filter(None, found), '') for found in (*probes, *tuned)]
 
 

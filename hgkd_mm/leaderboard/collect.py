@@ -314,7 +314,9 @@ def make_tables(runs: Iterable[Run]) -> list[Table]:
             datasets = {run.record.dataset for row in rows for run in row.runs}
             tables.append(Table(task, datasets.pop() if len(datasets) == 1 else dataset, protocol, tuple(rows)))
     order = list(METRICS)
-    tables.sort(key=lambda t: (order.index(t.task), t.dataset.name, repr(t.dataset), repr(t.protocol)))
+    tables.sort(
+        key=lambda t: (order.index(t.task), t.dataset.name, t.protocol.epochs or 0, repr(t.dataset), repr(t.protocol))
+    )
     return tables
 
 

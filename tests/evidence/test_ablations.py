@@ -44,6 +44,17 @@ def test_every_start_on_no_axis_is_a_line_beside_plain_hgkd(suites, cells, ours)
     assert (scratch[TUNED], scratch['linear probe %']) == ('30.5 ± 0.7, n=2; -20.5 (p=0.016)', '')
 
 
+def test_a_probe_is_of_all_backbones_whatever_they_were_fine_tuned_for(suites, cells, ours):
+    few = {'data': 'Toy, 10 % of the labels'}
+    (study,) = suites(
+        (ours, [50], {'linear_top1': [40]}),
+        (ours, [30, 32], {'linear_top1': [40, 42]}, few),
+        (dict(ours, variant='whole at times'), [53, 56], {'linear_top1': [44, 45]}),
+    )
+    plain, other = cells(render_ablations(study))
+    assert (plain['linear probe %'], other['linear probe %']) == ('41.0 ± 1.4, n=2', '44.5 ± 0.7, n=2; +3.5 (p=0.09)')
+
+
 def wide(backbone_params):
     name = f'ResNet-18 (width {backbone_params})'
     return {'model': dict(name='ResNet', backbone=name, params=backbone_params + 1, backbone_params=backbone_params)}

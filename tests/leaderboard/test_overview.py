@@ -35,6 +35,16 @@ def test_a_start_is_one_line_over_all_tasks(make_record, found_of, hgkd):
     ]
 
 
+def test_what_one_start_alone_was_put_through_has_no_column(make_record, found_of, hgkd):
+    longer = dict(epochs=40, batch_size=32, resolution=128, recipe='AdamW, cosine')
+    alone = make_record(33.0, protocol=longer)
+    table, lines = _overview(found_of(make_record(30.0), make_record(40.0, pretraining=hgkd), alone))
+    assert table[0][2:] == ['top-1 %, 10 epochs']
+    assert not any('40 epochs' in line for line in lines)
+    table, _ = _overview(found_of(alone))
+    assert table[0][2:] == ['top-1 %, 40 epochs']
+
+
 def test_columns_have_names_of_their_own(make_record, found_of):
     data = dict(version='1', fold=0, num_train=100, num_val=20)
     protocol = dict(epochs=10, batch_size=32, resolution=128, recipe='AdamW, cosine')

@@ -17,7 +17,9 @@ def run(net, backend, device):
     net.train()
     images = torch.randn(2, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(device)
     feats = make_sparse(net, backend)(images, PatchMask(VISIBLE.to(device), 32))
-    sum((feat * torch.sin(torch.arange(feat.numel(), device=device)).view_as(feat)).mean() for feat in feats).backward()
+    # in the features' dtype: the sine of whole numbers is float32, in which devices differ
+    weights = [torch.sin(torch.arange(feat.numel(), dtype=feat.dtype, device=device)).view_as(feat) for feat in feats]
+    sum((feat * weight).mean() for feat, weight in zip(feats, weights, strict=True)).backward()
     gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
     scale = max(gradient.abs().max() for gradient in gradients)
     return [feat.detach().cpu() for feat in feats] + [(gradient / scale).cpu() for gradient in gradients]

@@ -23,8 +23,10 @@ def render_overview(tables: Sequence[Table], found: Found) -> str:
     """Render a line a start and a column a comparison, then what the columns share and what the backbones cost.
 
     A column is the task's primary metric. A cell has its mean and deviation over runs, their number, and the gain over
-    scratch of the same comparison. Lines are in the order of the first column that has them.
+    scratch of the same comparison. Lines are in the order of the first column that has them. What a single start was
+    put through compares nothing and has no column, unless nothing else is there.
     """
+    tables = [table for table in tables if len(table.rows) > 1] or tables
     lines: dict[tuple, dict[int, Row]] = {}
     for column, table in enumerate(tables):
         for row in table.rows:
