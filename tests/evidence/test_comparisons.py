@@ -100,7 +100,7 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
 def test_the_same_was_to_be_reached_by_both_choices():
     wanted = [[claim._replace(ours=PLAIN) for claim in CLAIMS if claim.ours == start and claim.must is not None]
               for start in (CHOSEN, FIRST_CHOICE)]  # fmt: skip
-    assert wanted[0] == wanted[1] and len(wanted[0]) == 13
+    assert wanted[0] == wanted[1] and len(wanted[0]) == 15
 
 
 def test_few_labels_are_claims_of_their_own(suites, cells, ours):
