@@ -3,6 +3,8 @@
 import argparse
 import os
 import re
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -122,6 +124,12 @@ def _lost_worker(error: Exception) -> str | None:
     return f'{type(error).__name__}: {error}.'.splitlines()[0] if '_try_get_data' in frames else None
 
 
+def _hear_of_no_other_worker() -> None:
+    """Take torch's handler away: it raises again when the next one ends, in the middle of what is said of the first."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 @contextmanager
 def run_errors(work_dir: str) -> Iterator[None]:
     """Turn what a full disk or a lost process does to a run into typed errors that say how to go on."""
@@ -132,6 +140,7 @@ def run_errors(work_dir: str) -> Iterator[None]:
     except Exception as error:
         worker = _lost_worker(error)
         if worker is not None:
+            _hear_of_no_other_worker()
             raise ProcessError(
                 f'{work_dir}: a process that loads data is gone: {worker} Often the memory was '
                 'full: use a smaller num_workers or batch_size, then go on with --resume'

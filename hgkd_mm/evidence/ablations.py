@@ -24,7 +24,7 @@ def render_ablations(suite: Suite) -> str:
     and seeds, the number of runs, and the difference to plain H-GKD, with the p of the paired t-test.
     """
     arms = list(_arms(suite.tables).values())
-    frozen = _arms(suite.frozen())
+    frozen = _arms(suite.frozen())  # a probe is the same under every protocol
     plain = find_plain(arms) or []
     axes: dict[str, tuple[Axis, list[Arm]]] = {}
     others = []

@@ -52,6 +52,7 @@ def run(tmp_path, number, subject='pretraining', first=2):
 def test_a_dead_worker_ends_the_run_with_a_word(tmp_path):
     with pytest.raises(ProcessError, match=r'a process that loads data is gone.*--resume'):
         run(tmp_path, signal.SIGKILL)
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL  # so the other one's end raises nothing anywhere else
 
 
 @pytest.mark.parametrize('error', [ConnectionResetError(104, 'reset'), EOFError(), RuntimeError('0 items of ancdata')])
