@@ -177,23 +177,53 @@ class Suite(_Part):
 def load_suite(path: str | os.PathLike) -> Suite:
     """Read and check a suite file.
 
+    Like mmengine's configs, a suite may have a ``_base_``: a path relative to its own, or the bare name of a file in
+    ``configs/suites/``. Keys are merged, down to single options; ``_delete_: true`` leaves out what the base has under
+    a key.
+
     Args:
         path: YAML; or the bare name of a file in ``configs/suites/``.
 
     Raises:
-        ConfigError: The file is missing, not YAML, or a key or value in it is wrong; names file and key.
+        ConfigError: The file or a base is missing, not YAML, its own base, or a key or value is wrong; names file and
+            key.
     """
     path = find_suite(path)
+    try:
+        return Suite.model_validate(_read(path))
+    except ValidationError as error:
+        raise ConfigError(f'suite {path}: {_explain(error)}') from None
+
+
+def _read(path: Path, heirs: tuple[Path, ...] = ()) -> dict:
+    """Read a suite file and what it inherits."""
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f'suite {path} is not YAML: {" ".join(str(error).split())}') from None
     if not isinstance(content, dict):
         raise ConfigError(f'suite {path}: expected keys like {", ".join(Suite.model_fields)}, found {content!r:.60}')
+    base = content.pop('_base_', None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise ConfigError(f'suite {path}: _base_: found {base!r:.60}, expected the path or the name of one suite')
+    heirs = (*heirs, path.resolve())
+    beside = path.parent / base
     try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(f'suite {path}: {_explain(error, content)}') from None
+        found = beside if beside.is_file() else find_suite(base)
+    except ConfigError as error:
+        raise ConfigError(f'suite {path}: _base_: {error}') from None
+    if found.resolve() in heirs:
+        raise ConfigError(f'suite {path}: _base_: {base} inherits from this file')
+    return _merge(_read(found, heirs), content)
+
+
+def _merge(base: Any, content: Any) -> Any:
+    if not isinstance(content, dict):
+        return content
+    kept = base if isinstance(base, dict) and not content.get('_delete_') else {}
+    return kept | {key: _merge(kept.get(key), value) for key, value in content.items() if key != '_delete_'}
 
 
 def find_suite(path: str | os.PathLike) -> Path:
@@ -211,7 +241,7 @@ def find_suite(path: str | os.PathLike) -> Path:
     )
 
 
-def _explain(error: ValidationError, content: dict) -> str:
+def _explain(error: ValidationError) -> str:
     """Say in one line which keys are wrong, why, and what was meant."""
     problems = []
     for item in error.errors(include_url=False):

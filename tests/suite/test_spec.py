@@ -1,7 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from mmengine.config import Config
 
 from hgkd_mm.errors import ConfigError
 from hgkd_mm.suite.spec import Suite, Training, find_suite, load_suite
@@ -28,9 +30,13 @@ def test_shipped_suites_are_valid_and_found_by_name(path):
     assert load_suite(path) == load_suite(path.stem)
 
 
-def test_the_documented_file_is_valid():
-    text = (ROOT / 'docs/benchmark.md').read_text()
-    suite = Suite.model_validate(yaml.safe_load(text.partition('```yaml')[2].partition('```')[0]))
+def test_the_documented_files_are_valid(tmp_path):
+    documented = re.findall('```yaml\n(.*?)```', (ROOT / 'docs/benchmark.md').read_text(), re.DOTALL)
+    path = tmp_path / 'mine.yaml'
+    path.write_text(documented[1])
+    heir = load_suite(path)
+    assert heir.pretraining['hgkd'].options == {'mask_ratio': 0.3} and list(heir.tasks) == ['classification']
+    suite = Suite.model_validate(yaml.safe_load(documented[0]))
     assert suite.students['resnet18'].options == {'width': 64} and suite.pretraining['hgkd'].amp == 'auto'
     assert suite.tasks['classification'].starts is None and suite.tasks['longer'].starts == ['scratch']
 
@@ -107,6 +113,54 @@ def test_what_is_wrong_is_said_with_its_key(tmp_path, changes, message):
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     (tmp_path / 'mine.yaml').write_text(text)
     with pytest.raises(ConfigError, match='mine.yaml'):
+        load_suite(tmp_path / 'mine.yaml')
+
+
+def test_a_suite_inherits_as_mmengines_configs_do(tmp_path):
+    (tmp_path / 'bases').mkdir()
+    (tmp_path / 'bases/first.yaml').write_text(yaml.safe_dump({**GOOD, 'seeds': [0, 1]}))
+    second = {
+        '_base_': 'first.yaml',
+        'pretraining': {'hgkd': {'epochs': 5, 'options': {'lr': 0.1, 'width': 8}}, 'mae': TRAINING},
+        'seeds': [3],
+    }
+    (tmp_path / 'bases/second.yaml').write_text(yaml.safe_dump(second))
+    mine = {
+        '_base_': 'bases/second.yaml',
+        'pretraining': {'hgkd': {'options': {'_delete_': True, 'width': 4}}},
+        'tasks': {'_delete_': True, 'detection': TRAINING},
+    }
+    (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(mine))
+    suite = load_suite(tmp_path / 'mine.yaml')
+    assert suite == Suite.model_validate(Config.fromfile(tmp_path / 'mine.yaml').to_dict())
+    hgkd = suite.pretraining['hgkd']
+    assert (hgkd.config, hgkd.epochs, hgkd.teachers, hgkd.options) == ('a.py', 5, ['vit'], {'width': 4})
+    assert list(suite.pretraining) == ['hgkd', 'scratch', 'mae'] and suite.pretraining['scratch'] is None
+    assert list(suite.tasks) == ['detection'] and suite.seeds == [3]
+
+
+def test_a_shipped_suite_can_be_inherited_by_its_name(tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text('{_base_: cutoutscenes-small, data: {folds: [4]}}')
+    shipped = load_suite('cutoutscenes-small')
+    assert load_suite(path) == shipped.model_copy(update={'data': shipped.data.model_copy(update={'folds': [4]})})
+
+
+@pytest.mark.parametrize(
+    ('base', 'message'),
+    [
+        ('nothing.yaml', 'mine.yaml: _base_: suite nothing.yaml does not exist; there are cutoutscenes-small'),
+        ('mine.yaml', 'mine.yaml: _base_: mine.yaml inherits from this file'),
+        ('between.yaml', 'between.yaml: _base_: mine.yaml inherits from this file'),
+        ('broken.yaml', 'broken.yaml is not YAML'),
+        ('[a.yaml, b.yaml]', r"mine.yaml: _base_: found \['a.yaml', 'b.yaml'\], expected the path or the name"),
+    ],
+)
+def test_a_base_that_cannot_be_inherited_is_named(tmp_path, base, message):
+    (tmp_path / 'mine.yaml').write_text(f'_base_: {base}')
+    (tmp_path / 'between.yaml').write_text('_base_: mine.yaml')
+    (tmp_path / 'broken.yaml').write_text('tasks: [')
+    with pytest.raises(ConfigError, match=message):
         load_suite(tmp_path / 'mine.yaml')
 
 
