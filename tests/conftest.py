@@ -168,7 +168,7 @@ def train_one_iteration():
 def pretrain(imagenet, teacher_weights, train_one_iteration):
     """Give a function that runs a full-scale pretraining config on two small images, to its ``backbone.pth``."""
 
-    def run(path: str, work_dir: Path) -> dict:
+    def run(path: str, work_dir: Path, **changes: object) -> dict:
         cfg = engine.load_config(path)
         options = {
             'data_root': imagenet,
@@ -181,7 +181,7 @@ def pretrain(imagenet, teacher_weights, train_one_iteration):
             options |= {'teacher_weights': teacher_weights, 'teacher_img_size': 64}
             options['custom_hooks.0.teacher.amp_dtype'] = None
         options[f'custom_hooks.{len(cfg.custom_hooks) - 1}.num_batches'] = 1
-        return train_one_iteration(path, work_dir, options)
+        return train_one_iteration(path, work_dir, options | changes)
 
     return run
 

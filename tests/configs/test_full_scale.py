@@ -199,6 +199,17 @@ def test_pretraining_config_trains_and_exports_a_backbone_that_loads_strictly(pa
     assert meta['backbone']['type'] == cfg.student.type
 
 
+@pytest.mark.slow
+def test_the_studys_options_train_at_full_scale(tmp_path, pretrain):
+    path = next(path for path in PRETRAINING if 'hgkd_resnet18' in path)
+    log = pretrain(path, tmp_path, unmasked_share=0.5, last_stage_weight=0.5, last_stage_regions='cell')
+    assert log['loss'] > log['loss_last_stage'] > 0
+    record = json.loads((tmp_path / 'pretraining.json').read_text())
+    assert record['pretraining']['mask_ratio'] == pytest.approx(
+        0.5 * load_config(path).mask_ratio
+    )  # one of two images is whole
+
+
 def test_config_names_the_hash_of_the_teacher_and_another_file_is_refused(teacher_weights):
     options = {'teacher_weights': str(teacher_weights), 'teacher_sha256': 'f' * 64}
     cfg = load_config(next(path for path in PRETRAINING if 'hgkd_resnet18' in path), options)

@@ -46,3 +46,15 @@ def test_layers_and_backend_are_variables_of_the_config():
     assert cfg.model.head == dict(type='SeveralTargetsHead', heads=[plain.model.head, plain.model.head])
     init_default_scope(cfg.default_scope)
     assert MODELS.build(cfg.model).sparse_forward.backend == 'zero-filled'
+
+
+@pytest.mark.parametrize('method', ['hgkd', 'dense-distillation'])
+def test_what_the_study_chose_are_variables_of_the_full_scale_configs(method):
+    path = ROOT / f'configs/pretraining/{method}_resnet50_8xb256-amp-coslr-300e_in1k.py'
+    chosen = {'unmasked_share': 0.25, 'last_stage_weight': 0.5, 'last_stage_regions': 'cell'}
+    plain, cfg = load_config(path), load_config(path, chosen)
+    assert 'last_stage_head' not in plain.model and cfg.custom_hooks[:-1] == plain.custom_hooks
+    init_default_scope(cfg.default_scope)
+    head = MODELS.build(cfg.model).last_stage_head
+    assert (head.weight, head.regions, tuple(head.projection.weight.shape)) == (0.5, 'cell', (768, 2048))
+    assert HOOKS.build(cfg.custom_hooks[-1]).schedule.mean_ratio(0.6) == pytest.approx(0.45)

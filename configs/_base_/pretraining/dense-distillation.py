@@ -4,5 +4,5 @@ _base_ = 'hgkd.py'
 model = dict(
     _delete_=True,
     type='DenseDistillation',
-    **{key: _base_.model[key] for key in ('neck', 'head', 'data_preprocessor')},
+    **{key: value for key, value in _base_.model.items() if key not in ('type', 'patch_size')},
 )

@@ -8,6 +8,9 @@ teacher_layer = 12
 teacher_target = 'full'  # 'visible' and 'decoder': see docs/teachers.md
 teacher_img_size = 224
 embed_dims = 768  # of the teacher's tokens
+unmasked_share = 0.0  # of the images of every batch, shown whole
+last_stage_weight = 0.0  # of a loss on the last stage itself, see LastStageHead
+last_stage_regions = 'image'  # or 'cell'
 
 model = dict(
     type='HGKD',
@@ -25,6 +28,10 @@ model = dict(
     patch_size=_base_.patch_size,
     data_preprocessor=_base_.data_preprocessor,
 )
+if last_stage_weight:
+    model['last_stage_head'] = dict(
+        type='LastStageHead', embed_dims=embed_dims, regions=last_stage_regions, weight=last_stage_weight
+    )
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.95), weight_decay=0.05),
@@ -47,3 +54,5 @@ custom_hooks = [
     ),
     dict(type='StudentExportHook', num_batches=100),
 ]
+if unmasked_share:
+    custom_hooks.append(dict(type='MaskScheduleHook', unmasked_share=unmasked_share))
