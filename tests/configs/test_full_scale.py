@@ -205,9 +205,8 @@ def test_the_studys_options_train_at_full_scale(tmp_path, pretrain):
     log = pretrain(path, tmp_path, unmasked_share=0.5, last_stage_weight=0.5, last_stage_regions='cell')
     assert log['loss'] > log['loss_last_stage'] > 0
     record = json.loads((tmp_path / 'pretraining.json').read_text())
-    assert record['pretraining']['mask_ratio'] == pytest.approx(
-        0.5 * load_config(path).mask_ratio
-    )  # one of two images is whole
+    half = 0.5 * load_config(path).mask_ratio  # one of two images is whole
+    assert record['pretraining']['mask_ratio'] == pytest.approx(half)
 
 
 def test_config_names_the_hash_of_the_teacher_and_another_file_is_refused(teacher_weights):
