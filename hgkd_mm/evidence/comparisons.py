@@ -10,6 +10,7 @@ from ..leaderboard.names import data_name, epochs, markdown_table, pretraining_b
 from ..leaderboard.record import METRICS, primary_metric
 from .bootstrap import Interval
 from .claims import CLAIMS, STUDY, Claim
+from .equal_time import pretraining_seconds, twin_of_equal_time
 from .holm import holm
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
@@ -54,7 +55,7 @@ def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
     for table in tables:
         if not probe and table.task != claim.task:
             continue
-        for row in filter(claim.ours.fits, table.rows):
+        for row in sorted(filter(claim.ours.fits, table.rows), key=lambda row: pretraining_seconds(row) or 0):
             twin = _twin(tables, table, row, claim)
             ours, theirs = suite.values(row, claim.metric), suite.values(twin, claim.metric) if twin else {}
             differences = paired_differences(ours, theirs) if claim.over else list(ours.values())
@@ -68,6 +69,8 @@ def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
 def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
     if claim.over is None:
         return None
+    if claim.over != SCRATCH:
+        return twin_of_equal_time(table, row, claim.over)
     if claim.budget == 'equal fine-tuning':
         return table.twin(row, claim.over)
     return longer_scratch(tables, table, row, claim)
@@ -111,6 +114,8 @@ def _line(one: Found, corrected: float | None) -> list[str]:
     theirs = ''
     if one.twin is not None and claim.budget != 'equal fine-tuning':
         theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}'
+    elif one.twin is not None and (had := pretraining_budget(one.twin)):
+        theirs = f'; {claim.over}, {had}'
     return [
         _name(claim),
         f'{data_name(one.table)}, {protocol}; {one.row.model.backbone}{budget and f", {budget}"}{theirs}',

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from ..leaderboard.collect import SCRATCH, Row, Table, one_data_a_fold
 from ..leaderboard.record import Protocol
-from .claims import FINETUNING_SECONDS, PRETRAINING_SECONDS, Claim
+from .claims import FINETUNING_SECONDS, Claim
+from .equal_time import pretraining_seconds
 
 #: After how many times the total time scratch is asked whether it had converged.
 CONVERGED = 2
@@ -43,11 +44,10 @@ def longer_scratch(tables: Iterable[Table], table: Table, row: Row, claim: Claim
 
 def _images(table: Table, row: Row, claim: Claim) -> float | None:
     """Return how many images of fine-tuning take as long as pretraining and fine-tuning, times what is asked."""
-    pretrained, seconds = row.pretraining and row.pretraining.images, PRETRAINING_SECONDS.get(claim.ours)
-    tuned = _tuned(row)
-    if not pretrained or not seconds or not tuned:
+    pretrained, tuned = pretraining_seconds(row), _tuned(row)
+    if not pretrained or not tuned:
         return None
-    total = pretrained * seconds / FINETUNING_SECONDS[table.task] + tuned
+    total = pretrained / FINETUNING_SECONDS[table.task] + tuned
     return total * (CONVERGED if claim.budget == 'to convergence' else 1)
 
 

@@ -182,13 +182,14 @@ class Table:
     def twin(self, row: Row, method: str) -> Row | None:
         """Return the row of the same network that starts by another method (``'from scratch'``, ``'SparK'``).
 
-        Never a variant; of several, the one whose pretraining was as long as this row's, or else nearest to it.
+        Never a variant; of several, the one whose pretraining has as many epochs as this row's, or else most nearly
+        as many, of two such the longer.
         """
         if row.method == method:
             return None
         twins = self._by_start.get((method, row.network), {})
         epochs = _epochs(row)
-        nearest = epochs if epochs in twins else min(twins, key=lambda other: abs(other - epochs), default=None)
+        nearest = min(twins, key=lambda other: (abs(other - epochs), -other), default=None)
         return None if nearest is None else twins[nearest]
 
     def gain(self, row: Row, metric: str, over: str = SCRATCH) -> Gain | None:

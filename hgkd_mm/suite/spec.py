@@ -209,11 +209,14 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> dict:
     if not isinstance(base, str):
         raise ConfigError(f'suite {path}: _base_: found {base!r:.60}, expected the path or the name of one suite')
     heirs = (*heirs, path.resolve())
-    beside = path.parent / base
-    try:
-        found = beside if beside.is_file() else find_suite(base)
-    except ConfigError as error:
-        raise ConfigError(f'suite {path}: _base_: {error}') from None
+    found = path.parent / base
+    if not found.is_file():
+        if Path(base).suffix:  # a path: what lies in the current folder is another file
+            raise ConfigError(f'suite {path}: _base_: {found} does not exist')
+        try:
+            found = find_suite(base)
+        except ConfigError as error:
+            raise ConfigError(f'suite {path}: _base_: {error}') from None
     if found.resolve() in heirs:
         raise ConfigError(f'suite {path}: _base_: {base} inherits from this file')
     return _merge(_read(found, heirs), content)

@@ -171,6 +171,15 @@ def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd):
     assert table.twin(table.rows[0], 'SparK') is None
 
 
+@pytest.mark.parametrize('order', [1, -1])
+def test_of_two_twins_that_are_as_near_it_is_the_longer(make_record, hgkd, order):
+    shorter, longer = (dict(method='SparK', epochs=epochs) for epochs in (12, 24))
+    spark = [make_record(50, pretraining=shorter), make_record(31, pretraining=longer)]
+    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, epochs=18.0)), *spark[::order])
+    row = next(row for row in table.rows if row.method == 'H-GKD')
+    assert table.gain(row, 'top1', 'SparK').value == 9
+
+
 def test_a_variant_has_gains_but_is_no_twin_of_others(make_record, hgkd):
     spark = [
         make_record(value, pretraining=dict(method='SparK', epochs=20.0, **special))

@@ -149,14 +149,19 @@ def test_a_shipped_suite_can_be_inherited_by_its_name(tmp_path):
 @pytest.mark.parametrize(
     ('base', 'message'),
     [
-        ('nothing.yaml', 'mine.yaml: _base_: suite nothing.yaml does not exist; there are cutoutscenes-small'),
+        ('nothing.yaml', 'mine.yaml: _base_: [^ ]*nothing.yaml does not exist'),
+        ('nothing', 'mine.yaml: _base_: suite nothing does not exist; there are cutoutscenes-small'),
+        ('here.yaml', 'mine.yaml: _base_: [^ ]*here.yaml does not exist'),
         ('mine.yaml', 'mine.yaml: _base_: mine.yaml inherits from this file'),
         ('between.yaml', 'between.yaml: _base_: mine.yaml inherits from this file'),
         ('broken.yaml', 'broken.yaml is not YAML'),
         ('[a.yaml, b.yaml]', r"mine.yaml: _base_: found \['a.yaml', 'b.yaml'\], expected the path or the name"),
     ],
 )
-def test_a_base_that_cannot_be_inherited_is_named(tmp_path, base, message):
+def test_a_base_that_cannot_be_inherited_is_named(tmp_path, monkeypatch, base, message):
+    (tmp_path / 'current').mkdir()
+    (tmp_path / 'current' / 'here.yaml').write_text('{}')
+    monkeypatch.chdir(tmp_path / 'current')
     (tmp_path / 'mine.yaml').write_text(f'_base_: {base}')
     (tmp_path / 'between.yaml').write_text('_base_: mine.yaml')
     (tmp_path / 'broken.yaml').write_text('tasks: [')

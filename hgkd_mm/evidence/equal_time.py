@@ -1,0 +1,36 @@
+"""A start beside another whose pretraining took as long."""
+
+from ..leaderboard.collect import Row, Table
+from .claims import PRETRAINING_SECONDS, Start
+
+#: The least share of a row's time that its twin has to have: suites round epochs.
+AS_LONG = 0.9
+
+
+def pretraining_seconds(row: Row) -> float | None:
+    """Return the seconds on a CPU core that a pretraining takes, by its images; None of unknown ones."""
+    images = row.pretraining and row.pretraining.images
+    seconds = next((seconds for start, seconds in PRETRAINING_SECONDS.items() if start.fits(row)), None)
+    return images * seconds if images and seconds else None
+
+
+def twin_of_equal_time(table: Table, row: Row, method: str) -> Row | None:
+    """Find the row of the same network that starts by a method as it is, and had most nearly as long a pretraining.
+
+    Args:
+        table: To look in.
+        row: Has pretraining.
+        method: Such as ``'SparK'``.
+
+    Returns:
+        None when all have clearly less time than ``row``. Where times are not known, the twin by epochs, which
+        :meth:`~hgkd_mm.leaderboard.collect.Table.twin` finds.
+    """
+    enough = pretraining_seconds(row)
+    others = [other for other in table.rows if other.network == row.network and Start(method).fits(other)]
+    times = [(pretraining_seconds(other), other) for other in others]
+    known = [(seconds, other) for seconds, other in times if seconds is not None]
+    if enough is None or len(known) < len(times):
+        return table.twin(row, method)
+    long = [(abs(seconds - enough), seconds, other) for seconds, other in known if seconds >= AS_LONG * enough]
+    return min(long, key=lambda one: one[:2], default=(0, 0, None))[2]

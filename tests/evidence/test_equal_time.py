@@ -1,0 +1,102 @@
+"""Which of several lengths of pretraining a claim is about; times are images by what one takes, worked out by hand."""
+
+from functools import partial
+
+import pytest
+
+from hgkd_mm.evidence.claims import (
+    CHOSEN,
+    DENSE,
+    FIRST_CHOICE,
+    HGKD,
+    LINEAR,
+    PLAIN,
+    PRETRAINING_SECONDS,
+    SHUFFLED,
+    Claim,
+    Start,
+)
+from hgkd_mm.evidence.comparisons import find, render_comparisons
+from hgkd_mm.evidence.equal_time import AS_LONG, pretraining_seconds
+from hgkd_mm.leaderboard.collect import SCRATCH, SPARK
+from hgkd_mm.suite.spec import load_suite
+
+Claim = partial(Claim, ours=PLAIN)
+OVER_SPARK, OVER_DENSE = (Claim('classification', 'top1', over) for over in (SPARK, DENSE))
+
+
+def spark(epochs, images):
+    return dict(method='SparK', mask_ratio=0.6, epochs=epochs, images=images)
+
+
+def dense(epochs, images):
+    return dict(method='DenseDistillation', epochs=epochs, images=images)
+
+
+def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours):
+    """H-GKD takes 9 and 18 s; dense distillation, at 19 ms an image, 9.5 and 19: nearest in epochs is another."""
+    found = suites(
+        (dict(ours, images=1000), [50, 52], {LINEAR: [20, 20]}),
+        (dict(ours, epochs=40.0, images=2000), [60, 62], {LINEAR: [30, 30]}),
+        (dense(18.0, 1000), [57, 57], {LINEAR: [24, 26]}),
+        (dense(10.0, 500), [46, 47], {LINEAR: [14, 12]}),
+    )
+    top1, probes = (find(found, [claim]) for claim in (OVER_DENSE, OVER_DENSE._replace(metric=LINEAR)))
+    assert [one.differences for one in top1] == [[4, 5], [3, 5]]
+    assert [one.differences for one in probes] == [[6, 8], [6, 4]]
+    short, long = cells(render_comparisons(found, [OVER_DENSE]))
+    assert short['What'].endswith('20 epochs, 60 % masked; dense distillation, 10 epochs')
+    assert long['What'].endswith('40 epochs, 60 % masked; dense distillation, 18 epochs')
+
+
+def test_what_had_less_time_is_no_twin(suites, cells, ours):
+    short, enough = spark(18.0, 899), spark(19.0, 900)
+    ours = dict(ours, images=1000)
+    (line,) = cells(render_comparisons(suites((ours, [50], {}), (short, [30], {})), [OVER_SPARK]))
+    assert line['What'] == 'no run yet'
+    (one,) = find(suites((enough, [31], {})), [OVER_SPARK])
+    assert one.differences == [19]
+
+
+def test_more_time_is_no_objection_and_other_networks_are_none(suites, ours):
+    ours, other = dict(ours, images=1000), {'model': dict(name='ImageClassifier', backbone='ResNet-50', params=1)}
+    found = suites((ours, [50], {}), (spark(90.0, 9000), [30], {}), (spark(20.0, 1000), [1], {}, other))
+    assert [one.differences for one in find(found, [OVER_SPARK])] == [[20]]
+
+
+@pytest.mark.parametrize('unknown', ['ours', 'theirs'])
+def test_of_unknown_times_the_epochs_decide(suites, ours, unknown):
+    images = 1000 if unknown == 'theirs' else None
+    found = suites(
+        (dict(ours, images=images), [50], {}),
+        (spark(20.0, 1), [30], {}),
+        (spark(60.0, 1000 if unknown == 'ours' else None), [31], {}),
+    )
+    assert [one.differences for one in find(found, [OVER_SPARK])] == [[20]]
+
+
+def test_scratch_has_no_time_to_be_equal(suites, ours):
+    found = suites((dict(ours, images=1000), [50], {}), (None, [30], {}))
+    assert [one.differences for one in find(found, [Claim('classification', 'top1', SCRATCH)])] == [[20]]
+
+
+def test_a_control_has_the_time_of_what_it_is_a_control_of(suites, ours):
+    found = suites((dict(ours, images=1000, mask_ratio=0.45, targets_shuffled=True), [50], {}))
+    ((row,),) = (table.rows for suite in found for table in suite.tables)
+    assert Start(HGKD, SHUFFLED).fits(row) and pretraining_seconds(row) == pytest.approx(12)
+
+
+def test_the_suites_have_the_times_that_the_claims_count_with():
+    """No arm has less than its twins may have, and twice as long is all there is to the longer suite."""
+    study, twice = load_suite('study'), load_suite('study-twice')
+    starts = {'spark': Start(SPARK), 'dense': Start(DENSE), 'hgkd': FIRST_CHOICE, 'hgkd-cells': CHOSEN}
+    arms = {name: arm for name, arm in study.pretraining.items() if arm}
+    assert {name: arm.seconds_per_image for name, arm in arms.items()} == {
+        name: PRETRAINING_SECONDS[start] for name, start in starts.items()
+    }
+    times = [arm.epochs * arm.seconds_per_image for arm in arms.values()]
+    assert min(times) >= AS_LONG * max(times)
+    doubled = {
+        name: arm and arm.model_copy(update={'epochs': 2 * arm.epochs}) for name, arm in study.pretraining.items()
+    }
+    assert twice == study.model_copy(update={'pretraining': doubled})
