@@ -8,6 +8,7 @@ from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_difference
 from ..leaderboard.compare import over_identities
 from ..leaderboard.names import data_name, epochs, markdown_table, pretraining_budget, protocol_short, spread
 from ..leaderboard.record import METRICS, primary_metric
+from ..visualization.forest import Difference
 from .bootstrap import Interval
 from .claims import CLAIMS, STUDY, Claim
 from .equal_time import pretraining_seconds, twin_of_equal_time
@@ -36,6 +37,26 @@ class Found(NamedTuple):
     def p(self) -> float | None:
         """Of the paired t-test; None for a number that stands for itself, which is no difference."""
         return paired_p(self.differences) if self.claim.over else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean difference; None of one pair."""
+        return paired_interval(self.differences)
+
+    @property
+    def reached(self) -> str:
+        """What was reached; nothing where one pair of runs, or no wish, leaves it open."""
+        claim, interval, mean = self.claim, self.interval, fmean(self.differences)
+        if interval is None:
+            return ''
+        if claim.noise:
+            return 'yes' if interval[0] <= 0 <= interval[1] else 'no'
+        if claim.must is None or claim.aim is None:
+            return ''
+        sure = not claim.over or (self.p is not None and self.p < 0.01)
+        if sure and mean >= claim.aim:
+            return 'aim'
+        return 'must' if mean >= claim.must and (sure or claim.must == 0) else 'no'
 
 
 def judged(suites: Sequence[Suite]) -> list[Suite]:
@@ -93,9 +114,30 @@ def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS
     return markdown_table(HEAD, lines)
 
 
+def forest(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Difference]]:
+    """Return the differences that have an interval as lines of a plot, by the start that they are about."""
+    panels: dict[str, list[Difference]] = {}
+    for one in find(suites, claims):
+        claim, interval, pretraining = one.claim, one.interval, one.row.pretraining
+        if claim.over is None or interval is None:
+            continue
+        tuned = one.table.protocol.epochs if claim.metric in one.row.metrics else 0.0
+        before = f'{pretraining.epochs:g} + ' if pretraining and pretraining.epochs else ''
+        length = f'{before}{epochs(tuned)}'
+        name = f'{quantity(claim.metric, claim.labels)}, {length}: {_other(claim)}, n={len(one.differences)}'
+        wanted = [] if claim.must is None or claim.aim is None else [claim.must, claim.aim]
+        line = Difference(name, one.differences, interval, wanted, one.reached)
+        panels.setdefault(f'{claim.ours} minus …', []).append(line)
+    return panels
+
+
 def _name(claim: Claim) -> str:
-    budget = f', {claim.budget}' if claim.over == SCRATCH else ''
-    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {claim.over}{budget}' if claim.over else '')
+    other = _other(claim)
+    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {other}' if other else '')
+
+
+def _other(claim: Claim) -> str:
+    return f'{claim.over}, {claim.budget}' if claim.over == SCRATCH else claim.over or ''
 
 
 def _wanted(claim: Claim) -> str:
@@ -106,8 +148,7 @@ def _wanted(claim: Claim) -> str:
 
 
 def _line(one: Found, corrected: float | None) -> list[str]:
-    claim, differences = one.claim, one.differences
-    interval, objects = paired_interval(differences), one.identities
+    claim, differences, interval, objects = one.claim, one.differences, one.interval, one.identities
     sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
     protocol = protocol_short(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
     budget = pretraining_budget(one.row)
@@ -127,19 +168,5 @@ def _line(one: Found, corrected: float | None) -> list[str]:
         *('' if value is None else f'{value:.2g}' for value in (one.p, corrected, signs)),
         '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
         _wanted(claim),
-        _reached(claim, fmean(differences), interval, one.p),
+        one.reached,
     ]
-
-
-def _reached(claim: Claim, mean: float, interval: tuple[float, float] | None, p: float | None) -> str:
-    """Say what was reached; nothing where one pair of runs, or no wish, leaves it open."""
-    if interval is None:
-        return ''
-    if claim.noise:
-        return 'yes' if interval[0] <= 0 <= interval[1] else 'no'
-    if claim.must is None or claim.aim is None:
-        return ''
-    sure = not claim.over or (p is not None and p < 0.01)
-    if sure and mean >= claim.aim:
-        return 'aim'
-    return 'must' if mean >= claim.must and (sure or claim.must == 0) else 'no'

@@ -8,8 +8,9 @@ from ..leaderboard.names import markdown_table, start_name
 from ..leaderboard.reported import Reported, load_reported
 from ..utils import insert_block, write_block
 from ..visualization.curves import draw_learning_curves, draw_pretraining_curves
+from ..visualization.forest import draw_forest
 from .ablations import render_ablations
-from .comparisons import judged, render_comparisons
+from .comparisons import forest, judged, render_comparisons
 from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
 from .measured import Suite, read_suites
@@ -21,7 +22,9 @@ FULL_SCALE = (
     'configs/classification/resnet50_8xb256-coslr-300e_in1k.py',
 )
 #: Beside the document.
-CURVES, PRETRAINING_CURVES = 'images/learning-curves.svg', 'images/pretraining-curves.svg'
+CLAIMS, CURVES, PRETRAINING_CURVES = (
+    f'images/{name}.svg' for name in ('claims', 'learning-curves', 'pretraining-curves')
+)
 
 
 def render_paper(published: Iterable[Reported], source: str = PAPER) -> str:
@@ -61,7 +64,7 @@ def _each(suites: Iterable[Suite], render_one: Callable[[Suite], str]) -> str:
 
 
 def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike) -> list[str]:
-    """Replace the generated blocks of the page, and draw the curves of fine-tuning and of pretraining beside it.
+    """Replace the generated blocks of the page, and draw the claims and the curves of trainings beside it.
 
     Args:
         folders: Each has a folder of records for every suite.
@@ -82,6 +85,7 @@ def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike
     for name, body in blocks.items():
         write_block(document, name, body)
     shown = judged(suites)
+    draw_forest(forest(shown), document.parent / CLAIMS)
     draw_learning_curves([table for suite in shown for table in suite.tables], document.parent / CURVES)
     starts = {
         start_name(row) + f' ({suite.name})' * (len(shown) > 1): records

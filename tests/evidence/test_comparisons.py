@@ -6,7 +6,7 @@ import pytest
 
 from hgkd_mm.evidence import claims as module
 from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, FIRST_CHOICE, HGKD, LINEAR, PLAIN, SHARE, Start
-from hgkd_mm.evidence.comparisons import find, judged, render_comparisons
+from hgkd_mm.evidence.comparisons import find, forest, judged, render_comparisons
 from hgkd_mm.evidence.holm import holm
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 
@@ -156,3 +156,24 @@ def test_holm_is_over_all_lines(suites, cells, ours):
     p = [one.p for one in find(found, [TOP1, TOP1._replace(over=SCRATCH)])]
     assert [line['p, Holm'] for line in lines] == [f'{value:.2g}' for value in holm(p)]
     assert p[1] < p[0] and lines[1]['p, Holm'] == f'{2 * p[1]:.2g}'
+
+
+def test_the_plot_has_the_differences_of_the_table_that_have_an_interval(suites, ours):
+    found = suites(
+        (ours, [50, 52, 54], {LINEAR: [40, 42, 47], f'teacher_{LINEAR}': [50, 50, 50]}),
+        (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 33]}),
+        (None, [20], {}),
+    )
+    claims = [
+        TOP1,
+        Claim('classification', 'top1', SCRATCH, 8, 15),  # one pair
+        Claim('classification', LINEAR, SPARK),
+        Claim('classification', SHARE, None, 75, 90),  # no difference
+    ]
+    ((title, (top1, probe)),) = forest(found, claims).items()
+    assert title == 'H-GKD minus …'
+    assert top1.name == 'top-1 %, 20 + 10 epochs: SparK, n=3'
+    assert (top1.values, top1.wanted, top1.reached) == ([20, 22, 24], [8, 15], 'aim')
+    assert top1.interval == pytest.approx((22 - 4.968, 22 + 4.968), abs=1e-3)  # 4.303 x 2 / sqrt 3
+    assert probe.name == 'linear probe %, 20 + 0 epochs: SparK, n=3'
+    assert (probe.values, probe.wanted, probe.reached) == ([10, 12, 14], [], '')

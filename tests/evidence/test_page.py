@@ -101,6 +101,7 @@ def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatc
     assert 'costs' in document.read_text() and '`made-up`:' in document.read_text()
     assert 'dense distillation' in (tmp_path / 'images/learning-curves.svg').read_text()
     assert (tmp_path / 'images/pretraining-curves.svg').is_file()
+    assert 'no difference has two pairs yet' in (tmp_path / 'images/claims.svg').read_text()
 
 
 @pytest.mark.slow
