@@ -123,7 +123,7 @@ def forest(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> dict[st
             continue
         tuned = one.table.protocol.epochs if claim.metric in one.row.metrics else 0.0
         before = f'{pretraining.epochs:g} + ' if pretraining and pretraining.epochs else ''
-        length = f'{before}{epochs(tuned)}'
+        length = before + epochs(tuned)
         name = f'{quantity(claim.metric, claim.labels)}, {length}: {_other(claim)}, n={len(one.differences)}'
         wanted = [] if claim.must is None or claim.aim is None else [claim.must, claim.aim]
         line = Difference(name, one.differences, interval, wanted, one.reached)

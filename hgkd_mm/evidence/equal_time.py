@@ -28,9 +28,8 @@ def twin_of_equal_time(table: Table, row: Row, method: str) -> Row | None:
     """
     enough = pretraining_seconds(row)
     others = [other for other in table.rows if other.network == row.network and Start(method).fits(other)]
-    times = [(pretraining_seconds(other), other) for other in others]
-    known = [(seconds, other) for seconds, other in times if seconds is not None]
-    if enough is None or len(known) < len(times):
+    timed = [(seconds, other) for other in others if (seconds := pretraining_seconds(other)) is not None]
+    if enough is None or len(timed) < len(others):
         return table.twin(row, method)
-    long = [(abs(seconds - enough), seconds, other) for seconds, other in known if seconds >= AS_LONG * enough]
-    return min(long, key=lambda one: one[:2], default=(0, 0, None))[2]
+    long = [one for one in timed if one[0] >= AS_LONG * enough]
+    return min(long, key=lambda one: (abs(one[0] - enough), one[0]), default=(0.0, None))[1]
