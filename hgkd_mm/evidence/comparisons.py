@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_differences
 from ..leaderboard.compare import over_identities
-from ..leaderboard.names import data_name, epochs, markdown_table, pretraining_budget, protocol_short, spread
+from ..leaderboard.names import data_name, markdown_table, pretraining_budget, protocol_hash, spread
 from ..leaderboard.record import METRICS, primary_metric
 from ..visualization.forest import Difference
 from .bootstrap import Interval
-from .claims import CLAIMS, STUDY, Claim
+from .claims import CLAIMS, STUDY, Claim, Start
 from .equal_time import pretraining_seconds, twin_of_equal_time
 from .holm import holm
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
 from .paired import paired_interval, paired_p, sign_flip_p
 
-HEAD = ['Comparison', 'What', 'Ours', 'Theirs', 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
-HEAD += ['Other objects', 'Must / aim', 'Reached']
+HEAD = ['Metric', 'Minus', 'Must / aim', 'Reached', 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
+HEAD += ['Ours (epochs)', 'Theirs (epochs)', 'Other objects', 'On']
 
 
 class Found(NamedTuple):
@@ -98,46 +98,59 @@ def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row 
 
 
 def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
-    """Write a table with a line for every comparison; 'no run yet' where the records have none.
+    """Write a table for each start that is "ours", with a line for every comparison; 'no run yet' where there is none.
 
-    ``p`` is of the paired t-test over folds and seeds, then adjusted by Holm's method over all lines that have one,
-    then that of the exact sign-flip test. The interval is Student's t over the pairs; that of other objects is the
-    bootstrap over identities.
+    What must be reached comes first. ``p`` is of the paired t-test over folds and seeds, then adjusted by Holm's
+    method over the lines of all tables that have one, then that of the exact sign-flip test. The interval is
+    Student's t over the pairs; that of other objects is the bootstrap over identities.
     """
     found = find(suites, claims)
     adjusted = iter(holm([one.p for one in found if one.p is not None]))
     corrected = [None if one.p is None else next(adjusted) for one in found]
-    lines = []
-    for claim in claims:
-        mine = [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
-        lines += mine or [[_name(claim), 'no run yet', *[''] * (len(HEAD) - 4), _wanted(claim), '']]
-    return markdown_table(HEAD, lines)
+    parts = []
+    for ours, about in _by_start(claims).items():
+        lines = []
+        for claim in about:
+            mine = [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
+            lines += mine or [[*_name(claim), _wanted(claim), 'no run yet', *[''] * (len(HEAD) - 4)]]
+        parts.append(f'**{ours}**, minus another start:\n\n{markdown_table(HEAD, lines)}')
+    return '\n'.join(parts)
 
 
 def forest(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Difference]]:
     """Return the differences that have an interval as lines of a plot, by the start that they are about."""
     panels: dict[str, list[Difference]] = {}
-    for one in find(suites, claims):
-        claim, interval, pretraining = one.claim, one.interval, one.row.pretraining
-        if claim.over is None or interval is None:
+    found = find(suites, [claim for about in _by_start(claims).values() for claim in about if claim.over])
+    for one in found:
+        claim, interval = one.claim, one.interval
+        if interval is None:
             continue
-        tuned = one.table.protocol.epochs if claim.metric in one.row.metrics else 0.0
-        before = f'{pretraining.epochs:g} + ' if pretraining and pretraining.epochs else ''
-        length = before + epochs(tuned)
-        name = f'{quantity(claim.metric, claim.labels)}, {length}: {_other(claim)}, n={len(one.differences)}'
+        metric, other = _name(claim)
+        name = f'{metric}, {_epochs(one.row, claim)} epochs: {other}, n={len(one.differences)}'
         wanted = [] if claim.must is None or claim.aim is None else [claim.must, claim.aim]
         line = Difference(name, one.differences, interval, wanted, one.reached)
         panels.setdefault(f'{claim.ours} minus …', []).append(line)
     return panels
 
 
-def _name(claim: Claim) -> str:
-    other = _other(claim)
-    return f'{quantity(claim.metric, claim.labels)}, {claim.ours}' + (f' - {other}' if other else '')
+def _by_start(claims: Iterable[Claim]) -> dict[Start, list[Claim]]:
+    """Group claims by what is "ours", those first that ask for something."""
+    groups: dict[Start, list[Claim]] = {}
+    for claim in sorted(claims, key=lambda claim: claim.must is None and not claim.noise):
+        groups.setdefault(claim.ours, []).append(claim)
+    return groups
 
 
-def _other(claim: Claim) -> str:
-    return f'{claim.over}, {claim.budget}' if claim.over == SCRATCH else claim.over or ''
+def _name(claim: Claim) -> tuple[str, str]:
+    """Name the metric, and what is subtracted."""
+    other = f'{claim.over}, {claim.budget}' if claim.over == SCRATCH else claim.over or ''
+    return quantity(claim.metric, claim.labels), other
+
+
+def _epochs(row: Row, claim: Claim) -> str:
+    """Write the epochs of pretraining, if there was any, and of fine-tuning: 0 of a frozen backbone."""
+    before = f'{row.pretraining.epochs:g} + ' if row.pretraining and row.pretraining.epochs else ''
+    return before + (f'{row.runs[0].record.protocol.epochs:g}' if claim.metric in row.metrics else '0')
 
 
 def _wanted(claim: Claim) -> str:
@@ -150,23 +163,18 @@ def _wanted(claim: Claim) -> str:
 def _line(one: Found, corrected: float | None) -> list[str]:
     claim, differences, interval, objects = one.claim, one.differences, one.interval, one.identities
     sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
-    protocol = protocol_short(one.table) if claim.metric in one.row.metrics else 'frozen backbone'
-    budget = pretraining_budget(one.row)
-    theirs = ''
-    if one.twin is not None and claim.budget != 'equal fine-tuning':
-        theirs = f'; {claim.over} for {epochs(one.twin.runs[0].record.protocol.epochs)}'
-    elif one.twin is not None and (had := pretraining_budget(one.twin)):
-        theirs = f'; {claim.over}, {had}'
+    network = ', '.join(filter(None, (one.row.model.backbone, pretraining_budget(one.row))))
+    protocol = protocol_hash(one.table) if claim.metric in one.row.metrics else ''
     return [
-        _name(claim),
-        f'{data_name(one.table)}, {protocol}; {one.row.model.backbone}{budget and f", {budget}"}{theirs}',
-        spread(one.ours.values()),
-        spread(one.theirs.values()) if one.theirs else '',
+        *_name(claim),
+        _wanted(claim),
+        one.reached,
         f'{fmean(differences):+.1f}' if claim.over else '',
         '' if interval is None else f'{interval[0]:{sign}.1f} to {interval[1]:{sign}.1f}',
         str(len(differences)),
         *('' if value is None else f'{value:.2g}' for value in (one.p, corrected, signs)),
+        f'{spread(one.ours.values())} ({_epochs(one.row, claim)})',
+        f'{spread(one.theirs.values())} ({_epochs(one.twin, claim)})' if one.twin else '',
         '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
-        _wanted(claim),
-        one.reached,
+        f'{data_name(one.table)}; {network}{protocol}',
     ]

@@ -40,10 +40,13 @@ def ours(hgkd_facts):
 
 @pytest.fixture(scope='session')
 def cells():
-    """Function from a Markdown table to its lines, each by the columns' names."""
+    """Function from Markdown to the lines of its tables, each by the columns' names."""
 
-    def read(table):
-        head, _, *lines = ([cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines() if line)
-        return [dict(zip(head, line, strict=True)) for line in lines]
+    def read(text):
+        found = []
+        for table in (part for part in text.split('\n\n') if part.startswith('|')):
+            head, _, *lines = ([cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines())
+            found += [dict(zip(head, line, strict=True)) for line in lines]
+        return found
 
     return read

@@ -1,5 +1,6 @@
 """Lines of the claims, of made-up records whose numbers are worked out by hand."""
 
+import re
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 SPARK_FACTS = dict(method='SparK')
 Claim = partial(module.Claim, ours=PLAIN)  # whichever the study chose
 EQUAL = 'equal fine-tuning'
+OURS, THEIRS = 'Ours (epochs)', 'Theirs (epochs)'
 TOP1 = Claim('classification', 'top1', SPARK, 8, 15)
 
 
@@ -28,9 +30,9 @@ def test_probes_are_compared_pair_by_pair(suites, cells, ours):
     )
     line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
     # differences 10, 12, 14: mean 12, deviation 2, t = 12 / (2 / sqrt 3) = 10.4, interval 12 -+ 4.303 x 1.155
-    assert line['Comparison'] == 'linear probe %, H-GKD - SparK'
-    assert line['What'] == 'Toy, folds 0, 1, 2, frozen backbone; ResNet-18, 20 epochs, 60 % masked'
-    assert (line['Ours'], line['Theirs'], line['n']) == ('43.0 ± 3.6', '31.0 ± 1.7', '3')
+    assert (line['Metric'], line['Minus']) == ('linear probe %', 'SparK')
+    assert line['On'] == 'Toy, folds 0, 1, 2; ResNet-18, 20 epochs, 60 % masked'
+    assert (line[OURS], line[THEIRS], line['n']) == ('43.0 ± 3.6 (20 + 0)', '31.0 ± 1.7 (0)', '3')
     assert (line['Difference'], line['95 % interval'], line['p']) == ('+12.0', '+7.0 to +17.0', '0.0091')
     assert line['p, signs'] == '0.25'
     assert line['Must / aim'] == line['Reached'] == ''
@@ -56,8 +58,9 @@ def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites,
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [1, 31, 33]}, few),
     )
     line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
-    assert line['What'].startswith('Toy, folds 0, 1, 2, frozen backbone')
-    assert (line['Ours'], line['Theirs'], line['Difference'], line['n']) == ('43.0 ± 3.6', '31.3 ± 1.5', '+11.7', '3')
+    assert line['On'].startswith('Toy, folds 0, 1, 2; ')
+    assert (line[OURS], line[THEIRS]) == ('43.0 ± 3.6 (20 + 0)', '31.3 ± 1.5 (0)')
+    assert (line['Difference'], line['n']) == ('+11.7', '3')
     (one,) = find(found, [Claim('classification', LINEAR, SPARK)])
     assert one.differences == [10, 11, 14]
 
@@ -67,10 +70,10 @@ def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
     found = suites((ours, [50, 50, 50], probes), (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}))
     claims = [Claim('classification', SHARE, None, 75, 90), TOP1]
     share, other = cells(render_comparisons(found, claims))
-    assert share['Comparison'] == "linear probe, % of the teacher's, H-GKD"
+    assert (share['Metric'], share['Minus']) == ("linear probe, % of the teacher's", '')
     # deviation 7.64, interval 81.67 -+ 4.303 x 7.64 / sqrt 3
-    assert (share['Ours'], share['95 % interval'], share['n']) == ('81.7 ± 7.6', '62.7 to 100.6', '3')
-    assert share['Theirs'] == share['Difference'] == share['p'] == share['p, Holm'] == share['p, signs'] == ''
+    assert (share[OURS], share['95 % interval'], share['n']) == ('81.7 ± 7.6 (20 + 0)', '62.7 to 100.6', '3')
+    assert share[THEIRS] == share['Difference'] == share['p'] == share['p, Holm'] == share['p, signs'] == ''
     assert (share['Must / aim'], share['Reached']) == ('75 / 90', 'must')
     assert other['p, Holm'] == other['p']  # Holm's family has only lines with p
 
@@ -89,12 +92,16 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
     claims = [TOP1, TOP1._replace(ours=Start(HGKD, 'chosen'))]
     claims += [Claim('classification', 'top1', SPARK, ours=Start(HGKD, c), noise=True) for c in (SHUFFLED, RANDOM)]
     claims += [claims[2]._replace(metric=LINEAR)]
-    lines = cells(render_comparisons(found, claims))
+    text = render_comparisons(found, claims)
+    titles = ('H-GKD', 'H-GKD, chosen', 'H-GKD, shuffled targets', 'H-GKD, random teacher')
+    assert re.findall(r'^\*\*(.*)\*\*', text, flags=re.M) == list(titles)  # the two of shuffled targets in one table
+    lines = cells(text)
+    lines.insert(4, lines.pop(3))
     assert [line['Difference'] for line in lines] == ['+21.0', '+31.3', '+0.2', '+6.2', '+2.0']
     assert [line['Must / aim'] for line in lines] == ['+8 / +15'] * 2 + ['within noise'] * 3
     # the third: 0.17 -+ 4.303 x 1.04 / sqrt 3; the fourth: 6.17 -+ 3.12; the fifth: 2 -+ 2.48
     assert [line['Reached'] for line in lines] == ['aim', 'aim', 'yes', 'no', 'yes']
-    assert lines[2]['Comparison'] == 'top-1 %, H-GKD, shuffled targets - SparK'
+    assert (lines[2]['Metric'], lines[2]['Minus']) == ('top-1 %', 'SparK')
 
 
 def test_the_same_was_to_be_reached_by_both_choices():
@@ -114,11 +121,11 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
     top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
     chosen = [claim for claim in top1 if claim.ours == CHOSEN]
     all_labels, tenth, quarter = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
-    assert all_labels['Comparison'] == 'top-1 %, H-GKD - from scratch, equal fine-tuning'
+    assert (all_labels['Metric'], all_labels['Minus']) == ('top-1 %', 'from scratch, equal fine-tuning')
     assert all_labels['Difference'] == '+19.5'
-    assert tenth['Comparison'] == 'top-1 %, 10 % of the labels, H-GKD - from scratch, equal fine-tuning'
+    assert tenth['Metric'] == 'top-1 %, 10 % of the labels'
     assert (tenth['Difference'], tenth['Must / aim']) == ('+20.5', '+8 / +20')
-    assert quarter['Comparison'].startswith('top-1 %, 25 % of the labels') and quarter['What'] == 'no run yet'
+    assert (quarter['Metric'], quarter['Reached']) == ('top-1 %, 25 % of the labels', 'no run yet')
 
 
 @pytest.mark.parametrize(
@@ -148,6 +155,16 @@ def test_the_study_alone_is_judged_and_until_it_is_there_everything(suites, ours
     assert [one.differences for one in find(judged(both), [TOP1])] == [[10, 11], [20, 22]]
     study = suites((ours, [33, 34], {}), (SPARK_FACTS, [30, 30], {}))
     assert [one.differences for one in find(judged(study), [TOP1])] == [[3, 4]]
+
+
+def test_what_must_be_reached_comes_first_in_table_and_plot(suites, cells, ours):
+    found = suites((ours, [50, 52], {LINEAR: [40, 42]}), (SPARK_FACTS, [30, 30], {LINEAR: [30, 30]}))
+    claims = [Claim('classification', LINEAR, SPARK), TOP1._replace(ours=Start(HGKD, 'other')), TOP1]
+    assert [(line['Metric'], line['Reached']) for line in cells(render_comparisons(found, claims))] == [
+        ('top-1 %', 'no run yet'), ('top-1 %', 'no'), ('linear probe %', ''),
+    ]  # fmt: skip
+    ((_, lines),) = forest(found, claims).items()
+    assert [line.name.partition(',')[0] for line in lines] == ['top-1 %', 'linear probe %']
 
 
 def test_holm_is_over_all_lines(suites, cells, ours):

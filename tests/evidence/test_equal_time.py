@@ -45,15 +45,15 @@ def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours):
     assert [one.differences for one in top1] == [[4, 5], [3, 5]]
     assert [one.differences for one in probes] == [[6, 8], [6, 4]]
     short, long = cells(render_comparisons(found, [OVER_DENSE]))
-    assert short['What'].endswith('20 epochs, 60 % masked; dense distillation, 10 epochs')
-    assert long['What'].endswith('40 epochs, 60 % masked; dense distillation, 18 epochs')
+    assert short['Ours (epochs)'].endswith('(20 + 10)') and short['Theirs (epochs)'].endswith('(10 + 10)')
+    assert long['Ours (epochs)'].endswith('(40 + 10)') and long['Theirs (epochs)'].endswith('(18 + 10)')
 
 
 def test_what_had_less_time_is_no_twin(suites, cells, ours):
     short, enough = spark(18.0, 899), spark(19.0, 900)
     ours = dict(ours, images=1000)
     (line,) = cells(render_comparisons(suites((ours, [50], {}), (short, [30], {})), [OVER_SPARK]))
-    assert line['What'] == 'no run yet'
+    assert line['Reached'] == 'no run yet'
     (one,) = find(suites((enough, [31], {})), [OVER_SPARK])
     assert one.differences == [19]
 

@@ -39,11 +39,10 @@ def test_the_shortest_that_is_long_enough(suites, cells, ours):
         (None, [46, 46], {}, longer(50)),
     )
     total, converged = cells(render_comparisons(found, [TOTAL, CONVERGED]))
-    assert total['Comparison'] == 'top-1 %, H-GKD - from scratch, equal total time'
-    assert total['What'].endswith('20 epochs, 60 % masked; from scratch for 19 epochs')
-    assert (total['Theirs'], total['Difference'], total['n']) == ('41.5 ± 0.7', '+9.5', '2')
-    assert converged['Comparison'] == 'top-1 %, H-GKD - from scratch, to convergence'
-    assert converged['What'].endswith('; from scratch for 38 epochs') and converged['Difference'] == '+6.0'
+    assert (total['Minus'], converged['Minus']) == ('from scratch, equal total time', 'from scratch, to convergence')
+    assert total['Ours (epochs)'].endswith('(20 + 10)')
+    assert (total['Theirs (epochs)'], total['Difference'], total['n']) == ('41.5 ± 0.7 (19)', '+9.5', '2')
+    assert (converged['Theirs (epochs)'], converged['Difference']) == ('45.0 ± 0.0 (38)', '+6.0')
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_the_shortest_that_is_long_enough(suites, cells, ours):
 def test_what_is_too_short_or_differs_by_more_than_epochs_is_none(suites, cells, ours, facts):
     found = suites((ours, [50], {}, {'data_sha256': 'e' * 64}), (None, [30], {}, {'data_sha256': 'e' * 64} | facts))
     (line,) = cells(render_comparisons(found, [TOTAL]))
-    assert line['What'] == 'no run yet' and line['Difference'] == ''
+    assert line['Reached'] == 'no run yet' and line['Difference'] == ''
 
 
 def test_pretraining_of_unknown_length_has_no_equal_total_time(suites, ours):
