@@ -29,11 +29,14 @@ def render_convergence(suite: Suite) -> str:
 
 
 def render_pretraining(suite: Suite) -> str:
-    """Write how far every start had come at parts of its pretraining: means over folds and seeds, a line a curve."""
+    """Write how far every start had come at parts of its pretraining: means over folds and seeds, a line a curve.
+
+    A probe that was made at the end alone says nothing of the course, so it has no line here.
+    """
     starts, lines = pretrained(suite), []
     for curve, name in CURVES.items():
         for row, records in starts:
-            known = [record for record in records if curve in record.curves]
+            known = [record for record in records if len(record.curves.get(curve, ())) > 1]
             if known:
                 end = known[0].pretraining.epochs or known[0].curves[curve][-1][0]
                 means = _at_parts([record.curves[curve] for record in known], end, decimals=1 if curve in PROBES else 3)

@@ -60,7 +60,14 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
 
 
 def _each(suites: Iterable[Suite], render_one: Callable[[Suite], str]) -> str:
-    return '\n'.join(f'`{suite.name}`:\n\n{render_one(suite)}' for suite in suites)
+    """Render a folding part for every suite, those that the claims are shown with unfolded."""
+    suites = list(suites)
+    unfolded = {suite.name for suite in judged(suites)}
+    return '\n'.join(
+        f'<details{" open" * (suite.name in unfolded)}>\n<summary><code>{suite.name}</code></summary>\n\n'
+        f'{render_one(suite)}\n</details>\n'
+        for suite in suites
+    )
 
 
 def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike) -> list[str]:

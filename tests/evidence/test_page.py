@@ -98,10 +98,21 @@ def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatc
     assert document.read_text() == text and not (tmp_path / 'images').exists()
     document.write_text(text + '<!-- cost -->\n<!-- /cost -->\n')
     assert write_page([records], document) == []
-    assert 'costs' in document.read_text() and '`made-up`:' in document.read_text()
+    assert 'costs' in document.read_text() and '<summary><code>made-up</code></summary>' in document.read_text()
     assert 'dense distillation' in (tmp_path / 'images/learning-curves.svg').read_text()
     assert (tmp_path / 'images/pretraining-curves.svg').is_file()
     assert 'no difference has two pairs yet' in (tmp_path / 'images/claims.svg').read_text()
+
+
+def test_the_study_alone_is_unfolded(suites, ours):
+    suites((ours, [50], {'linear_top1': [40]}), name='study')
+    blocks = render(suites((ours, [40], {'linear_top1': [30]}), name='other'))
+    for name in ('ablations', 'convergence', 'pretraining'):
+        assert re.findall(r'(<details.*>)\n<summary><code>(\w+)</code></summary>\n\n\|', blocks[name]) == [
+            ('<details>', 'other'),
+            ('<details open>', 'study'),
+        ]
+        assert blocks[name].count('\n\n</details>\n') == 2  # a blank line ends the table
 
 
 @pytest.mark.slow
