@@ -1,6 +1,6 @@
 """The claims beside what the records say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -10,15 +10,17 @@ from ..leaderboard.names import data_name, markdown_table, pretraining_budget, p
 from ..leaderboard.record import METRICS, primary_metric
 from ..visualization.forest import Difference
 from .bootstrap import Interval
-from .claims import CLAIMS, STUDY, Claim, Start
+from .claims import CLAIMS, FIRST_CHOICE, STUDY, Claim, Start
 from .equal_time import pretraining_seconds, twin_of_equal_time
 from .holm import holm
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
 from .paired import paired_interval, paired_p, sign_flip_p
 
-HEAD = ['Metric', 'Minus', 'Must / aim', 'Reached', 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
+NAMED = ['Metric', 'Minus', 'Must / aim', 'Reached']
+HEAD = [*NAMED, 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
 HEAD += ['Ours (epochs)', 'Theirs (epochs)', 'Other objects', 'On']
+ANSWER_HEAD = [*NAMED, 'Result (95 % interval)', 'n', 'p', 'Epochs', 'Epochs of the other']
 
 
 class Found(NamedTuple):
@@ -107,13 +109,32 @@ def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS
     found = find(suites, claims)
     adjusted = iter(holm([one.p for one in found if one.p is not None]))
     corrected = [None if one.p is None else next(adjusted) for one in found]
+
+    def lines(claim: Claim) -> list[list[str]]:
+        return [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
+
+    return _tables(claims, HEAD, lines)
+
+
+def render_answers(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
+    """Write, in narrow tables, what came of all that something is asked of, but of the first choice.
+
+    A result is the mean difference, of a number that stands for itself the mean.
+    """
+    asked = [claim for claim in claims if claim.ours != FIRST_CHOICE and (claim.must is not None or claim.noise)]
+    found = find(suites, asked)
+    return _tables(asked, ANSWER_HEAD, lambda claim: [_answer(one) for one in found if one.claim is claim])
+
+
+def _tables(claims: Iterable[Claim], head: list[str], lines_of: Callable[[Claim], list[list[str]]]) -> str:
+    """Write a table for each start that is "ours"."""
     parts = []
     for ours, about in _by_start(claims).items():
         lines = []
         for claim in about:
-            mine = [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
-            lines += mine or [[*_name(claim), _wanted(claim), 'no run yet', *[''] * (len(HEAD) - 4)]]
-        parts.append(f'**{ours}**, minus another start:\n\n{markdown_table(HEAD, lines)}')
+            unknown = [*_name(claim), _wanted(claim), 'no run yet', *[''] * (len(head) - len(NAMED))]
+            lines += lines_of(claim) or [unknown]
+        parts.append(f'**{ours}**, minus another start:\n\n{markdown_table(head, lines)}')
     return '\n'.join(parts)
 
 
@@ -156,13 +177,13 @@ def _epochs(row: Row, claim: Claim) -> str:
 def _wanted(claim: Claim) -> str:
     if claim.noise:
         return 'within noise'
-    sign = '+' if claim.over else ''
+    sign = _sign(claim)
     return '' if claim.must is None or claim.aim is None else f'{claim.must:{sign}g} / {claim.aim:{sign}g}'
 
 
 def _line(one: Found, corrected: float | None) -> list[str]:
-    claim, differences, interval, objects = one.claim, one.differences, one.interval, one.identities
-    sign, signs = ('+', sign_flip_p(differences)) if claim.over else ('', None)
+    claim, differences, objects = one.claim, one.differences, one.identities
+    signs = sign_flip_p(differences) if claim.over else None
     network = ', '.join(filter(None, (one.row.model.backbone, pretraining_budget(one.row))))
     protocol = protocol_hash(one.table) if claim.metric in one.row.metrics else ''
     return [
@@ -170,7 +191,7 @@ def _line(one: Found, corrected: float | None) -> list[str]:
         _wanted(claim),
         one.reached,
         f'{fmean(differences):+.1f}' if claim.over else '',
-        '' if interval is None else f'{interval[0]:{sign}.1f} to {interval[1]:{sign}.1f}',
+        _interval(one),
         str(len(differences)),
         *('' if value is None else f'{value:.2g}' for value in (one.p, corrected, signs)),
         f'{spread(one.ours.values())} ({_epochs(one.row, claim)})',
@@ -178,3 +199,27 @@ def _line(one: Found, corrected: float | None) -> list[str]:
         '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
         f'{data_name(one.table)}; {network}{protocol}',
     ]
+
+
+def _answer(one: Found) -> list[str]:
+    claim, interval = one.claim, _interval(one)
+    return [
+        *_name(claim),
+        _wanted(claim),
+        one.reached,
+        f'{fmean(one.differences):{_sign(claim)}.1f}' + (f' ({interval})' if interval else ''),
+        str(len(one.differences)),
+        '' if one.p is None else f'{one.p:.2g}',
+        _epochs(one.row, claim),
+        _epochs(one.twin, claim) if one.twin else '',
+    ]
+
+
+def _interval(one: Found) -> str:
+    sign, interval = _sign(one.claim), one.interval
+    return '' if interval is None else f'{interval[0]:{sign}.1f} to {interval[1]:{sign}.1f}'
+
+
+def _sign(claim: Claim) -> str:
+    """Format a difference with its sign, and a number that stands for itself without."""
+    return '+' if claim.over else ''

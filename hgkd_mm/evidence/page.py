@@ -10,7 +10,7 @@ from ..utils import insert_block, write_block
 from ..visualization.curves import draw_learning_curves, draw_pretraining_curves
 from ..visualization.forest import draw_forest
 from .ablations import render_ablations
-from .comparisons import forest, judged, render_comparisons
+from .comparisons import forest, judged, render_answers, render_comparisons
 from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
 from .measured import Suite, read_suites
@@ -50,6 +50,7 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
         RecordError: Predictions are not those of their record.
     """
     return {
+        'answers': render_answers(judged(suites)),
         'paper': render_paper(load_reported()),
         'comparisons': render_comparisons(judged(suites)),
         'ablations': _each(suites, render_ablations),

@@ -7,7 +7,7 @@ import pytest
 
 from hgkd_mm.evidence import claims as module
 from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, FIRST_CHOICE, HGKD, LINEAR, PLAIN, SHARE, Start
-from hgkd_mm.evidence.comparisons import find, forest, judged, render_comparisons
+from hgkd_mm.evidence.comparisons import find, forest, judged, render_answers, render_comparisons
 from hgkd_mm.evidence.holm import holm
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 
@@ -194,3 +194,27 @@ def test_the_plot_has_the_differences_of_the_table_that_have_an_interval(suites,
     assert top1.interval == pytest.approx((22 - 4.968, 22 + 4.968), abs=1e-3)  # 4.303 x 2 / sqrt 3
     assert probe.name == 'linear probe %, 20 + 0 epochs: SparK, n=3'
     assert (probe.values, probe.wanted, probe.reached) == ([10, 12, 14], [], '')
+
+
+def test_the_answers_are_of_what_was_asked_for(suites, cells, ours):
+    found = suites(
+        (ours, [50, 52, 54], {LINEAR: [40, 45, 30], f'teacher_{LINEAR}': [50, 50, 40]}),
+        (dict(ours, teacher='random-vit-s14'), [31], {LINEAR: [30]}),
+        (dict(SPARK_FACTS, epochs=24.0), [30, 30, 30], {LINEAR: [30, 30, 33]}),
+    )
+    claims = [
+        Claim('classification', LINEAR, SPARK),  # nothing is asked
+        TOP1._replace(ours=FIRST_CHOICE),
+        TOP1,
+        TOP1._replace(over=SCRATCH),
+        Claim('classification', SHARE, None, 75, 90),
+        Claim('classification', 'top1', SPARK, ours=Start(HGKD, RANDOM), noise=True),
+    ]
+    text = render_answers(found, claims)
+    assert re.findall(r'^\*\*(.*)\*\*', text, flags=re.M) == ['H-GKD', 'H-GKD, random teacher']
+    assert [tuple(line.values()) for line in cells(text)] == [
+        ('top-1 %', 'SparK', '+8 / +15', 'aim', '+22.0 (+17.0 to +27.0)', '3', '0.0027', '20 + 10', '24 + 10'),
+        ('top-1 %', 'from scratch, equal fine-tuning', '+8 / +15', 'no run yet', '', '', '', '', ''),
+        ("linear probe, % of the teacher's", '', '75 / 90', 'must', '81.7 (62.7 to 100.6)', '3', '', '20 + 0', ''),
+        ('top-1 %', 'SparK', 'within noise', '', '+1.0', '1', '', '20 + 10', '24 + 10'),
+    ]

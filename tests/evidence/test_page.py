@@ -90,7 +90,7 @@ def test_the_papers_numbers_are_those_with_its_address(cells):
 def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatch):
     monkeypatch.setattr('hgkd_mm.evidence.page.render_costs', lambda *configs: 'costs\n')
     document = tmp_path / 'page.md'
-    names = ('paper', 'comparisons', 'ablations', 'convergence', 'pretraining')
+    names = ('answers', 'paper', 'comparisons', 'ablations', 'convergence', 'pretraining')
     text = ''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names)
     document.write_text(text)
     with pytest.raises(RecordError, match='<!-- cost -->'):
