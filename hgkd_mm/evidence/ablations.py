@@ -9,6 +9,7 @@ from ..leaderboard.names import (
     method_name,
     pretraining_budget,
     protocol_name,
+    recipe_hash,
     spread,
     teacher_name,
 )
@@ -57,9 +58,7 @@ def _table_of_starts(suite: Suite, frozen: Mapping[tuple, Arm], arms: Iterable[A
     lines = []
     for arm in arms:
         row = arm[0][1]
-        recipe = f' [{row.pretraining.recipe_sha256[:6]}]' if row.pretraining and row.pretraining.recipe_sha256 else ''
-        budget = pretraining_budget(row) + recipe
-        start = [method_name(row), teacher_name(row), budget, row.model.backbone]
+        start = [method_name(row), teacher_name(row), pretraining_budget(row) + recipe_hash(row), row.model.backbone]
         lines.append([*start, *_cells(suite, frozen, arm, plain)])
     return _markdown(['Start', 'Teacher', 'Pretraining', 'Student'], suite, sorted(lines))
 

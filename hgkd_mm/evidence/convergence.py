@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ..leaderboard.collect import Row, Run
 from ..leaderboard.curves import Curve
-from ..leaderboard.names import markdown_table, protocol_short, row_name
+from ..leaderboard.names import markdown_table, protocol_short, recipe_hash, row_name
 from ..leaderboard.record import PretrainingRecord, primary_metric
 from ..visualization.curves import PRETRAINING
 from .measured import PROBES, Suite, labels, quantity
@@ -22,9 +22,9 @@ def render_convergence(suite: Suite) -> str:
     for table in suite.tables:
         metric = primary_metric(table.task)
         name = f'{quantity(metric, labels(table))}, {protocol_short(table)}'
-        for row in table.rows:
+        for row, start in zip(table.rows, _names(table.rows), strict=True):
             means = _at_parts([_tuning(run, metric) for run in row.runs], table.protocol.epochs, decimals=1)
-            lines.append([name, row_name(row), *means, str(len(row.runs))])
+            lines.append([name, start, *means, str(len(row.runs))])
     return markdown_table(['Fine-tuning', 'Start', *PARTS, 'n'], lines)
 
 
@@ -34,13 +34,14 @@ def render_pretraining(suite: Suite) -> str:
     A probe that was made at the end alone says nothing of the course, so it has no line here.
     """
     starts, lines = pretrained(suite), []
+    names = _names([row for row, _ in starts])
     for curve, name in CURVES.items():
-        for row, records in starts:
+        for (_, records), start in zip(starts, names, strict=True):
             known = [record for record in records if len(record.curves.get(curve, ())) > 1]
             if known:
                 end = known[0].pretraining.epochs or known[0].curves[curve][-1][0]
                 means = _at_parts([record.curves[curve] for record in known], end, decimals=1 if curve in PROBES else 3)
-                lines.append([name, row_name(row), *means, str(len(known))])
+                lines.append([name, start, *means, str(len(known))])
     return markdown_table(['Pretraining', 'Start', *PARTS, 'n'], lines)
 
 
@@ -52,6 +53,12 @@ def pretrained(suite: Suite) -> list[tuple[Row, list[PretrainingRecord]]]:
         if records:
             found.append((row, records))
     return found
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """Name rows, those that would have one name with the hash of their recipes too."""
+    names = [row_name(row) for row in rows]
+    return [name + recipe_hash(row) * (names.count(name) > 1) for name, row in zip(names, rows, strict=True)]
 
 
 def _tuning(run: Run, metric: str) -> Curve:

@@ -71,6 +71,12 @@ def pretraining_budget(row: Row) -> str:
     return ', '.join(parts)
 
 
+def recipe_hash(row: Row) -> str:
+    """Write the beginning of the hash of the pretraining's recipe, to be added to a name; empty without one."""
+    pre = row.pretraining
+    return f' [{pre.recipe_sha256[:6]}]' if pre and pre.recipe_sha256 else ''
+
+
 def protocol_name(table: Table) -> str:
     """Name a protocol: epochs, resolution, recipe, and the hash of the rest."""
     p = table.protocol

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hgkd_mm.evidence.claims import LINEAR
 from hgkd_mm.evidence.convergence import pretrained, render_convergence, render_pretraining
 
 
@@ -18,6 +19,15 @@ def test_convergence_is_the_last_validation_until_then(suites, cells, ours):
     assert lines['ResNet-18, H-GKD (vit-s14 layer 9), 20 epochs, 60 % masked'] == ['21.0', '33.0', '39.0', '2']
     assert lines['ResNet-18, from scratch'] == ['10.0', '15.0', '20.0', '1']
     assert [values for start, values in lines.items() if 'short' in start] == [['', '', '10.0', '1']]
+
+
+def test_starts_of_one_name_have_the_hash_of_their_recipe(suites, cells, ours):
+    recipes = [dict(ours, recipe_sha256=letter * 64) for letter in 'ab']
+    (study,) = suites(*((recipe, [20], {LINEAR: [30]}) for recipe in recipes), (None, [10], {}))
+    name = 'ResNet-18, H-GKD (vit-s14 layer 9), 20 epochs, 60 % masked'
+    both = {f'{name} [aaaaaa]', f'{name} [bbbbbb]'}
+    assert {line['Start'] for line in cells(render_convergence(study))} == both | {'ResNet-18, from scratch'}
+    assert {line['Start'] for line in cells(render_pretraining(study))} == both
 
 
 @pytest.fixture
