@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ..leaderboard.collect import Row, Run
 from ..leaderboard.curves import Curve
-from ..leaderboard.names import markdown_table, protocol_short, recipe_hash, row_name
+from ..leaderboard.names import markdown_table, protocol_short, row_name, row_names
 from ..leaderboard.record import PretrainingRecord, primary_metric
 from ..visualization.curves import PRETRAINING
 from .measured import PROBES, Suite, labels, quantity
@@ -22,7 +22,7 @@ def render_convergence(suite: Suite) -> str:
     for table in suite.tables:
         metric = primary_metric(table.task)
         name = f'{quantity(metric, labels(table))}, {protocol_short(table)}'
-        for row, start in zip(table.rows, _names(table.rows), strict=True):
+        for row, start in zip(table.rows, row_names(table.rows), strict=True):
             means = _at_parts([_tuning(run, metric) for run in row.runs], table.protocol.epochs, decimals=1)
             lines.append([name, start, *means, str(len(row.runs))])
     return markdown_table(['Fine-tuning', 'Start', *PARTS, 'n'], lines)
@@ -34,7 +34,7 @@ def render_pretraining(suite: Suite) -> str:
     A probe that was made at the end alone says nothing of the course, so it has no line here.
     """
     starts, lines = pretrained(suite), []
-    names = _names([row for row, _ in starts])
+    names = row_names([row for row, _ in starts])
     for curve, name in CURVES.items():
         for (_, records), start in zip(starts, names, strict=True):
             known = [record for record in records if len(record.curves.get(curve, ())) > 1]
@@ -53,12 +53,6 @@ def pretrained(suite: Suite) -> list[tuple[Row, list[PretrainingRecord]]]:
         if records:
             found.append((row, records))
     return found
-
-
-def _names(rows: Sequence[Row]) -> list[str]:
-    """Name rows, those that would have one name with the hash of their recipes too."""
-    names = [row_name(row) for row in rows]
-    return [name + recipe_hash(row) * (names.count(name) > 1) for name, row in zip(names, rows, strict=True)]
 
 
 def _tuning(run: Run, metric: str) -> Curve:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..leaderboard.names import markdown_table, start_name
+from ..leaderboard.names import markdown_table, row_names
+from ..leaderboard.record import PretrainingRecord
 from ..leaderboard.reported import Reported, load_reported
 from ..utils import insert_block, write_block
 from ..visualization.curves import draw_learning_curves, draw_pretraining_curves
@@ -71,6 +72,16 @@ def _each(suites: Iterable[Suite], render_one: Callable[[Suite], str]) -> str:
     )
 
 
+def _starts(suites: Sequence[Suite]) -> dict[str, list[PretrainingRecord]]:
+    """Return the records of pretraining of every start, by a name that no other one has."""
+    found = {}
+    for suite in suites:
+        starts = pretrained(suite)
+        for name, (_, records) in zip(row_names([row for row, _ in starts], short=True), starts, strict=True):
+            found[name + f' ({suite.name})' * (len(suites) > 1)] = records
+    return found
+
+
 def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike) -> list[str]:
     """Replace the generated blocks of the page, and draw the claims and the curves of trainings beside it.
 
@@ -95,10 +106,5 @@ def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike
     shown = judged(suites)
     draw_forest(forest(shown), document.parent / CLAIMS)
     draw_learning_curves([table for suite in shown for table in suite.tables], document.parent / CURVES)
-    starts = {
-        start_name(row) + f' ({suite.name})' * (len(shown) > 1): records
-        for suite in shown
-        for row, records in pretrained(suite)
-    }
-    draw_pretraining_curves(starts, document.parent / PRETRAINING_CURVES)
+    draw_pretraining_curves(_starts(shown), document.parent / PRETRAINING_CURVES)
     return problems

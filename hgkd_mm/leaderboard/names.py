@@ -3,7 +3,8 @@
 import html
 import re
 import statistics
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 import yaml
 
@@ -56,8 +57,25 @@ def start_name(row: Row) -> str:
 
 def row_name(row: Row) -> str:
     """Name a row in one line: backbone, start and pretraining."""
+    return f'{row.model.backbone}, {_start_and_budget(row)}'
+
+
+def _start_and_budget(row: Row) -> str:
     budget = pretraining_budget(row)
-    return f'{row.model.backbone}, {start_name(row)}' + (f', {budget}' if budget else '')
+    return start_name(row) + (f', {budget}' if budget else '')
+
+
+def row_names(rows: Sequence[Row], short: bool = False) -> list[str]:
+    """Name rows in one line each; those that share a name, but not the recipe of pretraining, have its hash, too.
+
+    Args:
+        rows: In the order of the names.
+        short: Leave out the backbone that all have.
+    """
+    same = short and len({row.model.backbone for row in rows}) == 1
+    named = [(_start_and_budget(row) if same else row_name(row), recipe_hash(row)) for row in rows]
+    shared = Counter(name for name, _ in set(named))
+    return [name + recipe * (shared[name] > 1) for name, recipe in named]
 
 
 def pretraining_budget(row: Row) -> str:

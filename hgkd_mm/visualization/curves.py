@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..errors import DataError
 from ..leaderboard.collect import Table
 from ..leaderboard.curves import read_scalars
-from ..leaderboard.names import data_name, epochs, label, start_name
+from ..leaderboard.names import data_name, epochs, label, row_names
 from ..leaderboard.record import PretrainingRecord, primary_metric
 from .figure import save
 
@@ -55,25 +55,33 @@ def draw_explained_variance(work_dir: str | os.PathLike, out: str | os.PathLike)
 def draw_learning_curves(tables: Sequence[Table], out: str | os.PathLike) -> Path:
     """Plot the primary metric over the epochs of fine-tuning, a picture a table and a line a row: the mean of its runs.
 
+    A start has one colour in all pictures. Tables of runs that were validated at their end alone have no picture,
+    unless all are.
+
     Args:
         tables: At least one.
         out: PNG or SVG to write; the same tables give the same bytes.
     """
+    tables = list(filter(_has_a_course, tables)) or tables
+    names = row_names([row for table in tables for row in table.rows], short=True)
+    colors = {name: f'C{number}' for number, name in enumerate(dict.fromkeys(names))}
     columns = min(2, len(tables))
-    rows = math.ceil(len(tables) / columns)
-    figure = Figure(figsize=(6 * columns, 3.8 * rows), layout='constrained')
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    lines = math.ceil(len(tables) / columns)
+    figure = Figure(figsize=(6 * columns, 3.2 * lines + 1), layout='constrained')
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    name = iter(names)
     for axis, table in zip(axes, tables, strict=False):
         metric = primary_metric(table.task)
         for row in table.rows:
             curves = [{point.epoch: point.metrics[metric] for point in run.record.curve} for run in row.runs]
-            axis.plot(*_mean(curves), label=start_name(row))
+            start = next(name)
+            axis.plot(*_mean(curves), label=start, color=colors[start], marker='.')
         title = f'{data_name(table)}\n{table.rows[0].model.name}, {epochs(table.protocol.epochs)}'
         axis.set(xlabel='epoch', ylabel=label(table, metric), title=title)
-        axis.legend(frameon=False, fontsize=7)
         axis.spines[['top', 'right']].set_visible(False)
     for axis in axes[len(tables) :]:
         axis.set_axis_off()
+    _legend(figure)
     return save(figure, out)
 
 
@@ -84,7 +92,7 @@ def draw_pretraining_curves(starts: Mapping[str, Sequence[PretrainingRecord]], o
         starts: Records of each start, by its name.
         out: PNG or SVG to write; the same records give the same bytes.
     """
-    figure = Figure(figsize=(12, 3.8), layout='constrained')
+    figure = Figure(figsize=(12, 4.8), layout='constrained')
     axes = figure.subplots(1, len(PRETRAINING))
     for axis, (name, ylabel) in zip(axes, PRETRAINING.items(), strict=True):
         for number, (start, records) in enumerate(starts.items()):
@@ -93,9 +101,19 @@ def draw_pretraining_curves(starts: Mapping[str, Sequence[PretrainingRecord]], o
                 axis.plot(*_mean(curves), label=start, color=f'C{number}')  # one colour in all panels
         axis.set(xlabel='epoch', ylabel=ylabel)
         axis.spines[['top', 'right']].set_visible(False)
-    if axes[0].lines:
-        axes[0].legend(frameon=False, fontsize=7)
+    _legend(figure)
     return save(figure, out)
+
+
+def _has_a_course(table: Table) -> bool:
+    return any(len(run.record.curve) > 1 for row in table.rows for run in row.runs)
+
+
+def _legend(figure: Figure) -> None:
+    """Name the lines of all panels below them, each once."""
+    lines = {str(line.get_label()): line for axis in figure.axes for line in axis.lines}
+    if lines:
+        figure.legend(list(lines.values()), list(lines), loc='outside lower center', ncols=2, frameon=False, fontsize=8)
 
 
 def _mean(curves: Sequence[Mapping[float, float]]) -> tuple[list[float], list[float]]:

@@ -128,3 +128,16 @@ def test_the_page_has_the_tables_of_the_committed_records(monkeypatch):
         )
     outside = re.sub(r'<!-- (\w+) -->.*?<!-- /\1 -->', '', text, flags=re.S)
     assert not re.search(r'\d+\.\d', outside)  # no result is typed
+
+
+def test_the_plot_of_pretraining_has_both_lengths_of_a_start(suites, ours, tmp_path, monkeypatch):
+    monkeypatch.setattr('hgkd_mm.evidence.page.render_costs', lambda *configs: 'costs\n')
+    suites(*((dict(ours, epochs=epochs), [50], {'linear_top1': [40]}) for epochs in (18.0, 36.0)))
+    drawn = {}
+    monkeypatch.setattr('hgkd_mm.evidence.page.draw_pretraining_curves', lambda starts, out: drawn.update(starts))
+    names = ('answers', 'paper', 'comparisons', 'ablations', 'convergence', 'pretraining', 'cost')
+    (tmp_path / 'page.md').write_text(''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names))
+    write_page([tmp_path], tmp_path / 'page.md')
+    assert {name: [record.pretraining.epochs for record in records] for name, records in drawn.items()} == {
+        f'H-GKD (vit-s14 layer 9), {epochs} epochs, 60 % masked': [epochs] for epochs in (18, 36)
+    }

@@ -2,7 +2,7 @@
 
 from hgkd_mm.evidence.claims import CHOSEN
 from hgkd_mm.leaderboard.collect import make_tables
-from hgkd_mm.leaderboard.names import data_name, start_name
+from hgkd_mm.leaderboard.names import data_name, row_names, start_name
 
 
 def test_a_share_of_the_labels_stands_behind_the_version(make_record, found_of):
@@ -22,3 +22,28 @@ def test_variants_without_spaces_are_read_with_them(make_record, found_of, hgkd)
         'H-GKD, loss:cosine',
     ]
     assert str(CHOSEN) == 'H-GKD, a quarter unmasked and cells' and CHOSEN.fits(table.rows[0])
+
+
+def test_rows_of_one_name_have_the_hash_of_their_recipe(make_record, found_of, hgkd):
+    recipes = [dict(hgkd, recipe_sha256=letter * 64) for letter in 'ab']
+    starts = [*recipes, dict(recipes[0], epochs=40), None]
+    found = found_of(*(make_record(40.0 - n, pretraining=start) for n, start in enumerate(starts))).runs
+    (table,) = make_tables(found)
+    names = [
+        'H-GKD (vit-s14 layer 9), 20 epochs, 60 % masked [aaaaaa]',
+        'H-GKD (vit-s14 layer 9), 20 epochs, 60 % masked [bbbbbb]',
+        'H-GKD (vit-s14 layer 9), 40 epochs, 60 % masked',
+        'from scratch',
+    ]
+    assert row_names(table.rows, short=True) == names
+    assert row_names(table.rows) == [f'ResNet-18, {name}' for name in names]
+
+
+def test_a_short_name_has_the_backbone_where_there_are_several(make_record, found_of, hgkd):
+    model = make_record(1.0).model
+    runs = found_of(
+        make_record(40.0, pretraining=hgkd),
+        make_record(30.0, model=dict(vars(model), backbone='MobileNetV2')),
+    ).runs
+    rows = [row for table in make_tables(runs) for row in table.rows]
+    assert sorted(row_names(rows, short=True)) == sorted(row_names(rows))

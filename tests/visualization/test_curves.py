@@ -54,10 +54,38 @@ def test_learning_curves_are_means_of_runs_and_the_same_bytes_each_time(tmp_path
     with patch.object(Axes, 'plot', autospec=True, side_effect=Axes.plot) as plot:
         draw_learning_curves(tables, tmp_path / 'curves.png')
     assert [(*call.args[1:], call.kwargs) for call in plot.mock_calls] == [
-        ([1, 2], [15, 35], {'label': 'from scratch'})
+        ([1, 2], [15, 35], {'label': 'from scratch', 'color': 'C0', 'marker': '.'})
     ]
     first, again = (draw_learning_curves(tables, tmp_path / name).read_bytes() for name in ('a.svg', 'b.svg'))
     assert first == again and b'from scratch' in first
+
+
+def test_a_start_has_one_colour_and_what_has_no_course_no_picture(tmp_path, record_factory, hgkd_facts):
+    def protocol(epochs):
+        return dict(epochs=epochs, batch_size=32, resolution=128, recipe='AdamW')
+
+    facts = [
+        (None, (10, 30), 2),
+        (hgkd_facts, (20, 40), 2),
+        (dict(hgkd_facts, epochs=40), (30, 50), 2),
+        (hgkd_facts, (25, 45, 50), 3),
+        (None, (15,), 1),
+    ]
+    runs = [
+        Run(Path(str(number)), record_factory(curve[-1], curve=curve, pretraining=pre, protocol=protocol(length)))
+        for number, (pre, curve, length) in enumerate(facts)
+    ]
+    with patch.object(Axes, 'plot', autospec=True, side_effect=Axes.plot) as plot:
+        draw_learning_curves(make_tables(runs), tmp_path / 'curves.svg')
+    drawn = {call.args[2][-1]: (call.kwargs['label'], call.kwargs['color']) for call in plot.mock_calls}
+    assert set(drawn) == {30, 40, 50} and len(plot.mock_calls) == 4  # but not the 15 of one epoch
+    by_label = {call.kwargs['label']: call.kwargs['color'] for call in plot.mock_calls}
+    assert len(by_label) == len(set(by_label.values())) == 3
+    picture = (tmp_path / 'curves.svg').read_text()
+    assert [picture.count(f'<!-- {name} -->') for name in by_label] == [1, 1, 1]  # in one legend
+    with patch.object(Axes, 'plot', autospec=True, side_effect=Axes.plot) as plot:
+        draw_learning_curves(make_tables(runs[-1:]), tmp_path / 'points.svg')
+    assert len(plot.mock_calls) == 1
 
 
 def test_pretraining_curves_are_means_of_runs_in_the_colour_of_their_start(tmp_path, write_pretraining_to, hgkd_facts):
