@@ -33,7 +33,6 @@ class Found(NamedTuple):
     ours: Values
     theirs: Values
     differences: list[float]
-    identities: Interval | None
 
     @property
     def p(self) -> float | None:
@@ -44,6 +43,12 @@ class Found(NamedTuple):
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the mean difference; None of one pair."""
         return paired_interval(self.differences)
+
+    @property
+    def identities(self) -> Interval | None:
+        """Bootstrap over identities, of a task's primary metric and of runs that kept their predictions."""
+        primary = self.claim.metric == primary_metric(self.claim.task)
+        return over_identities(self.row, self.twin) if self.twin and primary else None
 
     @property
     def reached(self) -> str:
@@ -84,9 +89,7 @@ def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
             differences = paired_differences(ours, theirs) if claim.over else list(ours.values())
             if not differences:
                 continue
-            primary = claim.metric == primary_metric(claim.task)
-            identities = over_identities(row, twin) if twin and primary else None
-            yield Found(claim, table, row, twin, ours, theirs, differences, identities)
+            yield Found(claim, table, row, twin, ours, theirs, differences)
 
 
 def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
