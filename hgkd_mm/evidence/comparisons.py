@@ -11,7 +11,7 @@ from ..leaderboard.record import METRICS, primary_metric
 from ..visualization.forest import Difference
 from .bootstrap import Interval
 from .claims import CLAIMS, FIRST_CHOICE, STUDY, Claim, Start
-from .equal_time import pretraining_seconds, twin_of_equal_time
+from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time
 from .holm import holm
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
@@ -95,10 +95,12 @@ def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
 def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
     if claim.over is None:
         return None
-    if claim.over != SCRATCH:
+    if claim.budget == 'equal epochs':
+        return twin_of_equal_epochs(table, row, claim.over)
+    if claim.over != Start(SCRATCH):
         return twin_of_equal_time(table, row, claim.over)
     if claim.budget == 'equal fine-tuning':
-        return table.twin(row, claim.over)
+        return table.twin(row, SCRATCH)
     return longer_scratch(tables, table, row, claim)
 
 
@@ -167,7 +169,9 @@ def _by_start(claims: Iterable[Claim]) -> dict[Start, list[Claim]]:
 
 def _name(claim: Claim) -> tuple[str, str]:
     """Name the metric, and what is subtracted."""
-    other = f'{claim.over}, {claim.budget}' if claim.over == SCRATCH else claim.over or ''
+    other = '' if claim.over is None else str(claim.over)
+    if claim.over == Start(SCRATCH) or claim.budget == 'equal epochs':
+        other += f', {claim.budget}'
     return quantity(claim.metric, claim.labels), other
 
 

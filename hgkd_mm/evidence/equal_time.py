@@ -1,4 +1,4 @@
-"""A start beside another whose pretraining took as long."""
+"""A start beside another whose pretraining took as long, or as many epochs."""
 
 from ..leaderboard.collect import Row, Table
 from .claims import PRETRAINING_SECONDS, Start
@@ -14,22 +14,35 @@ def pretraining_seconds(row: Row) -> float | None:
     return images * seconds if images and seconds else None
 
 
-def twin_of_equal_time(table: Table, row: Row, method: str) -> Row | None:
-    """Find the row of the same network that starts by a method as it is, and had most nearly as long a pretraining.
+def twin_of_equal_time(table: Table, row: Row, start: Start) -> Row | None:
+    """Find the row of the same network that starts so, and had most nearly as long a pretraining.
 
     Args:
         table: To look in.
         row: Has pretraining.
-        method: Such as ``'SparK'``.
+        start: What the other row starts from.
 
     Returns:
-        None when all have clearly less time than ``row``. Where times are not known, the twin by epochs, which
-        :meth:`~hgkd_mm.leaderboard.collect.Table.twin` finds.
+        None when all have clearly less time than ``row``. Where times are not known, the one nearest in epochs, of two
+        such the longer.
     """
-    enough = pretraining_seconds(row)
-    others = [other for other in table.rows if other.network == row.network and Start(method).fits(other)]
+    enough, others = pretraining_seconds(row), _others(table, row, start)
     timed = [(seconds, other) for other in others if (seconds := pretraining_seconds(other)) is not None]
     if enough is None or len(timed) < len(others):
-        return table.twin(row, method)
+        return min(
+            others,
+            key=lambda other: (abs(other.pretrained_epochs - row.pretrained_epochs), -other.pretrained_epochs),
+            default=None,
+        )
     long = [one for one in timed if one[0] >= AS_LONG * enough]
     return min(long, key=lambda one: (abs(one[0] - enough), one[0]), default=(0.0, None))[1]
+
+
+def twin_of_equal_epochs(table: Table, row: Row, start: Start) -> Row | None:
+    """Find the row of the same network that starts so and had as many epochs of pretraining; None when none had."""
+    others = _others(table, row, start)
+    return next((other for other in others if other.pretrained_epochs == row.pretrained_epochs), None)
+
+
+def _others(table: Table, row: Row, start: Start) -> list[Row]:
+    return [other for other in table.rows if other.network == row.network and start.fits(other)]

@@ -123,6 +123,11 @@ class Row:
         """What twins share."""
         return self.model.name, self.model.backbone, self.model.params
 
+    @property
+    def pretrained_epochs(self) -> float:
+        """Epochs of pretraining; 0 of none, or of a number that is not known."""
+        return (self.pretraining.epochs if self.pretraining else None) or 0.0
+
 
 def paired_differences(ours: Values, theirs: Values) -> list[float]:
     """Return ours - theirs of every two values which share fold and seed, in points."""
@@ -176,7 +181,7 @@ class Table:
         found: dict[tuple, dict[float, Row]] = defaultdict(dict)
         for row in self.rows:
             if row.variant is None:
-                found[row.method, row.network].setdefault(_epochs(row), row)
+                found[row.method, row.network].setdefault(row.pretrained_epochs, row)
         return found
 
     def twin(self, row: Row, method: str) -> Row | None:
@@ -188,8 +193,7 @@ class Table:
         if row.method == method:
             return None
         twins = self._by_start.get((method, row.network), {})
-        epochs = _epochs(row)
-        nearest = min(twins, key=lambda other: (abs(other - epochs), -other), default=None)
+        nearest = min(twins, key=lambda other: (abs(other - row.pretrained_epochs), -other), default=None)
         return None if nearest is None else twins[nearest]
 
     def gain(self, row: Row, metric: str, over: str = SCRATCH) -> Gain | None:
@@ -198,10 +202,6 @@ class Table:
         if twin is None or metric not in row.metrics or metric not in twin.metrics:
             return None
         return paired_gain(row.values(metric), twin.values(metric))
-
-
-def _epochs(row: Row) -> float:
-    return (row.pretraining.epochs if row.pretraining else None) or 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ SPARK_FACTS = dict(method='SparK')
 Claim = partial(module.Claim, ours=PLAIN)  # whichever the study chose
 EQUAL = 'equal fine-tuning'
 OURS, THEIRS = 'Ours (epochs)', 'Theirs (epochs)'
-TOP1 = Claim('classification', 'top1', SPARK, 8, 15)
+TOP1 = Claim('classification', 'top1', Start(SPARK), 8, 15)
 
 
 def only(lines):
@@ -28,7 +28,7 @@ def test_probes_are_compared_pair_by_pair(suites, cells, ours):
         (ours, [50, 50, 50], {LINEAR: [40, 42, 47]}),
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 33]}),
     )
-    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
+    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, Start(SPARK))])))
     # differences 10, 12, 14: mean 12, deviation 2, t = 12 / (2 / sqrt 3) = 10.4, interval 12 -+ 4.303 x 1.155
     assert (line['Metric'], line['Minus']) == ('linear probe %', 'SparK')
     assert line['On'] == 'Toy, folds 0, 1, 2; ResNet-18, 20 epochs, 60 % masked'
@@ -45,7 +45,7 @@ def test_a_probe_is_one_line_however_many_protocols_there_are(suites, ours):
         *((SPARK_FACTS, [30, 31], {LINEAR: [30, 30]}, changes) for changes in protocols),
     )
     assert len(find(found, [TOP1])) == 2
-    assert [one.differences for one in find(found, [Claim('classification', LINEAR, SPARK)])] == [[10, 12]]
+    assert [one.differences for one in find(found, [Claim('classification', LINEAR, Start(SPARK))])] == [[10, 12]]
 
 
 def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites, cells, ours):
@@ -57,11 +57,11 @@ def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites,
         (SPARK_FACTS, [30], {LINEAR: [30]}),
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [1, 31, 33]}, few),
     )
-    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, SPARK)])))
+    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, Start(SPARK))])))
     assert line['On'].startswith('Toy, folds 0, 1, 2; ')
     assert (line[OURS], line[THEIRS]) == ('43.0 ± 3.6 (20 + 0)', '31.3 ± 1.5 (0)')
     assert (line['Difference'], line['n']) == ('+11.7', '3')
-    (one,) = find(found, [Claim('classification', LINEAR, SPARK)])
+    (one,) = find(found, [Claim('classification', LINEAR, Start(SPARK))])
     assert one.differences == [10, 11, 14]
 
 
@@ -90,7 +90,9 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}),
     )
     claims = [TOP1, TOP1._replace(ours=Start(HGKD, 'chosen'))]
-    claims += [Claim('classification', 'top1', SPARK, ours=Start(HGKD, c), noise=True) for c in (SHUFFLED, RANDOM)]
+    claims += [
+        Claim('classification', 'top1', Start(SPARK), ours=Start(HGKD, c), noise=True) for c in (SHUFFLED, RANDOM)
+    ]
     claims += [claims[2]._replace(metric=LINEAR)]
     text = render_comparisons(found, claims)
     titles = ('H-GKD', 'H-GKD, chosen', 'H-GKD, shuffled targets', 'H-GKD, random teacher')
@@ -118,7 +120,7 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
         (ours, [30, 30], {LINEAR: [9, 9]}, few),
         (None, [9, 10], {}, few),
     )
-    top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (SCRATCH, 'top1', EQUAL)]
+    top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (Start(SCRATCH), 'top1', EQUAL)]
     chosen = [claim for claim in top1 if claim.ours == CHOSEN]
     all_labels, tenth, quarter = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
     assert (all_labels['Metric'], all_labels['Minus']) == ('top-1 %', 'from scratch, equal fine-tuning')
@@ -159,7 +161,7 @@ def test_the_study_alone_is_judged_and_until_it_is_there_everything(suites, ours
 
 def test_what_must_be_reached_comes_first_in_table_and_plot(suites, cells, ours):
     found = suites((ours, [50, 52], {LINEAR: [40, 42]}), (SPARK_FACTS, [30, 30], {LINEAR: [30, 30]}))
-    claims = [Claim('classification', LINEAR, SPARK), TOP1._replace(ours=Start(HGKD, 'other')), TOP1]
+    claims = [Claim('classification', LINEAR, Start(SPARK)), TOP1._replace(ours=Start(HGKD, 'other')), TOP1]
     assert [(line['Metric'], line['Reached']) for line in cells(render_comparisons(found, claims))] == [
         ('top-1 %', 'no run yet'), ('top-1 %', 'no'), ('linear probe %', ''),
     ]  # fmt: skip
@@ -169,8 +171,8 @@ def test_what_must_be_reached_comes_first_in_table_and_plot(suites, cells, ours)
 
 def test_holm_is_over_all_lines(suites, cells, ours):
     found = suites((ours, [50, 52, 51], {}), (SPARK_FACTS, [45, 30, 30], {}), (None, [20, 21, 19], {}))
-    lines = cells(render_comparisons(found, [TOP1, TOP1._replace(over=SCRATCH)]))
-    p = [one.p for one in find(found, [TOP1, TOP1._replace(over=SCRATCH)])]
+    lines = cells(render_comparisons(found, [TOP1, TOP1._replace(over=Start(SCRATCH))]))
+    p = [one.p for one in find(found, [TOP1, TOP1._replace(over=Start(SCRATCH))])]
     assert [line['p, Holm'] for line in lines] == [f'{value:.2g}' for value in holm(p)]
     assert p[1] < p[0] and lines[1]['p, Holm'] == f'{2 * p[1]:.2g}'
 
@@ -183,8 +185,8 @@ def test_the_plot_has_the_differences_of_the_table_that_have_an_interval(suites,
     )
     claims = [
         TOP1,
-        Claim('classification', 'top1', SCRATCH, 8, 15),  # one pair
-        Claim('classification', LINEAR, SPARK),
+        Claim('classification', 'top1', Start(SCRATCH), 8, 15),  # one pair
+        Claim('classification', LINEAR, Start(SPARK)),
         Claim('classification', SHARE, None, 75, 90),  # no difference
     ]
     ((title, (top1, probe)),) = forest(found, claims).items()
@@ -203,12 +205,12 @@ def test_the_answers_are_of_what_was_asked_for(suites, cells, ours):
         (dict(SPARK_FACTS, epochs=24.0), [30, 30, 30], {LINEAR: [30, 30, 33]}),
     )
     claims = [
-        Claim('classification', LINEAR, SPARK),  # nothing is asked
+        Claim('classification', LINEAR, Start(SPARK)),  # nothing is asked
         TOP1._replace(ours=FIRST_CHOICE),
         TOP1,
-        TOP1._replace(over=SCRATCH),
+        TOP1._replace(over=Start(SCRATCH)),
         Claim('classification', SHARE, None, 75, 90),
-        Claim('classification', 'top1', SPARK, ours=Start(HGKD, RANDOM), noise=True),
+        Claim('classification', 'top1', Start(SPARK), ours=Start(HGKD, RANDOM), noise=True),
     ]
     text = render_answers(found, claims)
     assert re.findall(r'^\*\*(.*)\*\*', text, flags=re.M) == ['H-GKD', 'H-GKD, random teacher']

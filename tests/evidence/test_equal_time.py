@@ -7,6 +7,7 @@ import pytest
 from hgkd_mm.evidence.claims import (
     CHOSEN,
     DENSE,
+    DENSE_CELLS,
     FIRST_CHOICE,
     HGKD,
     LINEAR,
@@ -22,15 +23,15 @@ from hgkd_mm.leaderboard.collect import SCRATCH, SPARK
 from hgkd_mm.suite.spec import load_suite
 
 Claim = partial(Claim, ours=PLAIN)
-OVER_SPARK, OVER_DENSE = (Claim('classification', 'top1', over) for over in (SPARK, DENSE))
+OVER_SPARK, OVER_DENSE = (Claim('classification', 'top1', Start(over)) for over in (SPARK, DENSE))
 
 
 def spark(epochs, images):
     return dict(method='SparK', mask_ratio=0.6, epochs=epochs, images=images)
 
 
-def dense(epochs, images):
-    return dict(method='DenseDistillation', epochs=epochs, images=images)
+def dense(epochs, images, **more):
+    return dict(method='DenseDistillation', epochs=epochs, images=images, **more)
 
 
 def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours):
@@ -64,6 +65,36 @@ def test_more_time_is_no_objection_and_other_networks_are_none(suites, ours):
     assert [one.differences for one in find(found, [OVER_SPARK])] == [[20]]
 
 
+def test_as_many_epochs_are_a_line_of_its_own(suites, cells, ours):
+    found = suites(
+        (dict(ours, images=1000), [50, 52], {}),
+        (dict(ours, epochs=40.0, images=2000), [60, 62], {}),
+        (dense(10.0, 500), [46, 47], {}),
+        (dense(20.0, 1000), [57, 57], {}),
+    )
+    equal = OVER_DENSE._replace(budget='equal epochs')
+    assert [one.differences for one in find(found, [equal])] == [[-7, -5]]  # dense distillation has no 40 epochs
+    (line,) = cells(render_comparisons(found, [equal]))
+    assert line['Minus'] == 'dense distillation, equal epochs' and line['Theirs (epochs)'].endswith('(20 + 10)')
+
+
+def test_a_variant_is_subtracted_where_the_claim_says_so(suites, cells, ours):
+    found = suites(
+        (dict(ours, images=1000, variant='mine'), [50], {LINEAR: [40]}),
+        (dict(ours, images=1300), [44], {LINEAR: [31]}),
+        (dense(10.0, 500), [46], {LINEAR: [30]}),
+        (dense(10.0, 500, variant='cells'), [47], {LINEAR: [38]}),
+    )
+    claims = [
+        Claim('classification', metric, over, ours=Start(HGKD, 'mine'))
+        for over in (Start(DENSE), DENSE_CELLS, PLAIN)
+        for metric in ('top1', LINEAR)
+    ]
+    assert [one.differences for one in find(found, claims)] == [[4], [10], [3], [2], [6], [9]]
+    names = [line['Minus'] for line in cells(render_comparisons(found, claims))]
+    assert names[::2] == ['dense distillation', 'dense distillation, cells', 'H-GKD']
+
+
 @pytest.mark.parametrize('unknown', ['ours', 'theirs'])
 def test_of_unknown_times_the_epochs_decide(suites, ours, unknown):
     images = 1000 if unknown == 'theirs' else None
@@ -77,7 +108,7 @@ def test_of_unknown_times_the_epochs_decide(suites, ours, unknown):
 
 def test_scratch_has_no_time_to_be_equal(suites, ours):
     found = suites((dict(ours, images=1000), [50], {}), (None, [30], {}))
-    assert [one.differences for one in find(found, [Claim('classification', 'top1', SCRATCH)])] == [[20]]
+    assert [one.differences for one in find(found, [Claim('classification', 'top1', Start(SCRATCH))])] == [[20]]
 
 
 def test_a_control_has_the_time_of_what_it_is_a_control_of(suites, ours):

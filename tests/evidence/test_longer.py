@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from hgkd_mm.evidence.claims import CHOSEN, FINETUNING_SECONDS, PLAIN, PRETRAINING_SECONDS, Claim
+from hgkd_mm.evidence.claims import CHOSEN, FINETUNING_SECONDS, PLAIN, PRETRAINING_SECONDS, Claim, Start
 from hgkd_mm.evidence.comparisons import find, render_comparisons
 from hgkd_mm.leaderboard.collect import SCRATCH
 from hgkd_mm.suite.spec import load_suite
 
 ROOT = Path(__file__).parents[2]
 TOTAL, CONVERGED = (
-    Claim('classification', 'top1', SCRATCH, ours=PLAIN, budget=budget)
+    Claim('classification', 'top1', Start(SCRATCH), ours=PLAIN, budget=budget)
     for budget in ('equal total time', 'to convergence')
 )
 
