@@ -7,6 +7,8 @@ from ..leaderboard.names import with_variant
 
 #: Folder of the records that the claims are judged by. While there is none, all records are shown beside the claims.
 STUDY = 'study'
+#: Folder of the records of the other students.
+STUDENTS = 'study-students'
 
 
 class Start(NamedTuple):
@@ -114,4 +116,10 @@ CLAIMS = (
         for control in (RANDOM, SHUFFLED)
         for metric in ('top1', LINEAR)
     ),
+)
+#: What is reported of the other students. Of starts that are pretrained nothing is: the seconds above are of ResNet-18.
+OF_STUDENTS = (
+    Claim('classification', 'top1', Start(SCRATCH)),
+    *(Claim(task, metric, Start(SCRATCH)) for task, metric in DENSE_PREDICTION),
+    Claim('classification', SHARE, None),
 )

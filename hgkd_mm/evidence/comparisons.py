@@ -116,7 +116,8 @@ def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS
     corrected = [None if one.p is None else next(adjusted) for one in found]
 
     def lines(claim: Claim) -> list[list[str]]:
-        return [_line(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim]
+        shown = (cells_of(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim)
+        return [[cells[column] for column in HEAD] for cells in shown]
 
     return _tables(claims, HEAD, lines)
 
@@ -188,24 +189,30 @@ def _wanted(claim: Claim) -> str:
     return '' if claim.must is None or claim.aim is None else f'{claim.must:{sign}g} / {claim.aim:{sign}g}'
 
 
-def _line(one: Found, corrected: float | None) -> list[str]:
+def cells_of(one: Found, corrected: float | None = None) -> dict[str, str]:
+    """Write what was found as cells of a table, by column; ``corrected`` is p after Holm's method."""
     claim, differences, objects = one.claim, one.differences, one.identities
-    signs = sign_flip_p(differences) if claim.over else None
+    metric, other = _name(claim)
     network = ', '.join(filter(None, (one.row.model.backbone, pretraining_budget(one.row))))
     protocol = protocol_hash(one.table) if claim.metric in one.row.metrics else ''
-    return [
-        *_name(claim),
-        _wanted(claim),
-        one.reached,
-        f'{fmean(differences):+.1f}' if claim.over else '',
-        _interval(one),
-        str(len(differences)),
-        *('' if value is None else f'{value:.2g}' for value in (one.p, corrected, signs)),
-        f'{spread(one.ours.values())} ({_epochs(one.row, claim)})',
-        f'{spread(one.theirs.values())} ({_epochs(one.twin, claim)})' if one.twin else '',
-        '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)',
-        f'{data_name(one.table)}; {network}{protocol}',
-    ]
+    p_values = {'p': one.p, 'p, Holm': corrected, 'p, signs': sign_flip_p(differences) if claim.over else None}
+    return {
+        'Backbone': one.row.model.backbone,
+        'Metric': metric,
+        'Minus': other,
+        'Must / aim': _wanted(claim),
+        'Reached': one.reached,
+        'Difference': f'{fmean(differences):+.1f}' if claim.over else '',
+        '95 % interval': _interval(one),
+        'n': str(len(differences)),
+        **{name: '' if value is None else f'{value:.2g}' for name, value in p_values.items()},
+        'Ours (epochs)': f'{spread(one.ours.values())} ({_epochs(one.row, claim)})',
+        'Theirs (epochs)': f'{spread(one.theirs.values())} ({_epochs(one.twin, claim)})' if one.twin else '',
+        'Other objects': (
+            '' if objects is None else f'{objects.low:+.1f} to {objects.high:+.1f} ({objects.clusters} identities)'
+        ),
+        'On': f'{data_name(one.table)}; {network}{protocol}',
+    }
 
 
 def _answer(one: Found) -> list[str]:

@@ -15,6 +15,7 @@ from .comparisons import forest, judged, render_answers, render_comparisons
 from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
 from .measured import Suite, read_suites
+from .students import render_students
 
 PAPER = 'https://arxiv.org/abs/2309.09571'
 #: Configs here that come nearest to the paper's ResNet-50.
@@ -54,6 +55,7 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
         'answers': render_answers(judged(suites)),
         'paper': render_paper(load_reported()),
         'comparisons': render_comparisons(judged(suites)),
+        'students': render_students(suites),
         'ablations': _each(suites, render_ablations),
         'convergence': _each(suites, render_convergence),
         'pretraining': _each(filter(pretrained, suites), render_pretraining),

@@ -97,7 +97,7 @@ def test_the_papers_numbers_are_those_with_its_address(cells):
 def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatch):
     monkeypatch.setattr('hgkd_mm.evidence.page.render_costs', lambda *configs: 'costs\n')
     document = tmp_path / 'page.md'
-    names = ('answers', 'paper', 'comparisons', 'ablations', 'convergence', 'pretraining')
+    names = ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining')
     text = ''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names)
     document.write_text(text)
     with pytest.raises(RecordError, match='<!-- cost -->'):
@@ -142,7 +142,7 @@ def test_the_plot_of_pretraining_has_both_lengths_of_a_start(suites, ours, tmp_p
     suites(*((dict(ours, epochs=epochs), [50], {'linear_top1': [40]}) for epochs in (18.0, 36.0)))
     drawn = {}
     monkeypatch.setattr('hgkd_mm.evidence.page.draw_pretraining_curves', lambda starts, out: drawn.update(starts))
-    names = ('answers', 'paper', 'comparisons', 'ablations', 'convergence', 'pretraining', 'cost')
+    names = ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining', 'cost')
     (tmp_path / 'page.md').write_text(''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names))
     write_page([tmp_path], tmp_path / 'page.md')
     assert {name: [record.pretraining.epochs for record in records] for name, records in drawn.items()} == {
