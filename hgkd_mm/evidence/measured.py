@@ -67,7 +67,8 @@ class Suite(NamedTuple):
                 pretraining = row.start
                 if pretraining is None:
                     continue
-                model = Model(name='frozen', backbone=row.model.backbone, params=row.model.backbone_params or 0)
+                # not by parameters, of which a backbone has more where a task reads several stages through norms
+                model = Model(name='frozen', backbone=row.model.backbone, params=0)
                 for run in row.runs:
                     found[data][model, pretraining].setdefault(_frozen_key(run), run)
         return [

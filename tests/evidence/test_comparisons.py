@@ -65,6 +65,18 @@ def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites,
     assert one.differences == [10, 11, 14]
 
 
+def test_a_backbone_is_probed_once_though_tasks_give_it_other_norms(suites, ours):
+    normed = {'model': dict(name='UperNet', backbone='ConvNeXt', params=9, backbone_params=8)}
+    plain = {'model': dict(name='classifier', backbone='ConvNeXt', params=7, backbone_params=6)}
+    found = suites(
+        (ours, [50, 51], {LINEAR: [40, 42]}, plain),
+        (ours, [20, 21], {LINEAR: [40, 42]}, normed),
+        (SPARK_FACTS, [30, 31], {LINEAR: [30, 30]}, plain),
+        (SPARK_FACTS, [10, 11], {LINEAR: [30, 30]}, normed),
+    )
+    assert [one.differences for one in find(found, [Claim('classification', LINEAR, Start(SPARK))])] == [[10, 12]]
+
+
 def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
     probes = {LINEAR: [40, 45, 30], f'teacher_{LINEAR}': [50, 50, 40]}  # 80, 90 and 75 %
     found = suites((ours, [50, 50, 50], probes), (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}))
