@@ -1,6 +1,6 @@
 """A start beside another whose pretraining took as long, or as many epochs."""
 
-from ..leaderboard.collect import Row, Table
+from ..leaderboard.collect import Row, Table, nearest_in_epochs
 from .claims import PRETRAINING_SECONDS, Start
 
 #: The least share of a row's time that its twin has to have: suites round epochs.
@@ -23,17 +23,12 @@ def twin_of_equal_time(table: Table, row: Row, start: Start) -> Row | None:
         start: What the other row starts from.
 
     Returns:
-        None when all have clearly less time than ``row``. Where times are not known, the one nearest in epochs, of two
-        such the longer.
+        None when all have clearly less time than ``row``. Where times are not known, the one nearest in epochs.
     """
     enough, others = pretraining_seconds(row), _others(table, row, start)
     timed = [(seconds, other) for other in others if (seconds := pretraining_seconds(other)) is not None]
     if enough is None or len(timed) < len(others):
-        return min(
-            others,
-            key=lambda other: (abs(other.pretrained_epochs - row.pretrained_epochs), -other.pretrained_epochs),
-            default=None,
-        )
+        return nearest_in_epochs(row, others)
     long = [one for one in timed if one[0] >= AS_LONG * enough]
     return min(long, key=lambda one: (abs(one[0] - enough), one[0]), default=(0.0, None))[1]
 

@@ -129,6 +129,18 @@ class Row:
         return (self.pretraining.epochs if self.pretraining else None) or 0.0
 
 
+def nearest_in_epochs(row: Row, others: Iterable[Row]) -> Row | None:
+    """Find the row whose pretraining has as many epochs as this one's, or else most nearly as many.
+
+    Of two such the longer, and of as long ones the first; None of no rows.
+    """
+    return min(
+        others,
+        key=lambda other: (abs(other.pretrained_epochs - row.pretrained_epochs), -other.pretrained_epochs),
+        default=None,
+    )
+
+
 def paired_differences(ours: Values, theirs: Values) -> list[float]:
     """Return ours - theirs of every two values which share fold and seed, in points."""
     return [ours[key] - theirs[key] for key in sorted(ours.keys() & theirs.keys())]
@@ -176,25 +188,22 @@ class Table:
         return sorted(fold for fold in found if fold is not None)
 
     @cached_property
-    def _by_start(self) -> dict[tuple, dict[float, Row]]:
-        """Best row by method and network, then by epochs of pretraining."""
-        found: dict[tuple, dict[float, Row]] = defaultdict(dict)
+    def _by_start(self) -> dict[tuple, list[Row]]:
+        """Rows that are no variants by method and network, best first."""
+        found: dict[tuple, list[Row]] = defaultdict(list)
         for row in self.rows:
             if row.variant is None:
-                found[row.method, row.network].setdefault(row.pretrained_epochs, row)
+                found[row.method, row.network].append(row)
         return found
 
     def twin(self, row: Row, method: str) -> Row | None:
         """Return the row of the same network that starts by another method (``'from scratch'``, ``'SparK'``).
 
-        Never a variant; of several, the one whose pretraining has as many epochs as this row's, or else most nearly
-        as many, of two such the longer.
+        Never a variant; of several, the one :func:`nearest_in_epochs`.
         """
         if row.method == method:
             return None
-        twins = self._by_start.get((method, row.network), {})
-        nearest = min(twins, key=lambda other: (abs(other - row.pretrained_epochs), -other), default=None)
-        return None if nearest is None else twins[nearest]
+        return nearest_in_epochs(row, self._by_start.get((method, row.network), []))
 
     def gain(self, row: Row, metric: str, over: str = SCRATCH) -> Gain | None:
         """Compare a row with its twin under this protocol; None when there is none."""
