@@ -19,7 +19,7 @@ from hgkd_mm.evidence.claims import (
 )
 from hgkd_mm.evidence.comparisons import find, render_comparisons
 from hgkd_mm.evidence.equal_time import AS_LONG, pretraining_seconds
-from hgkd_mm.leaderboard.collect import SCRATCH, SPARK
+from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SPARK
 from hgkd_mm.suite.spec import load_suite
 
 Claim = partial(Claim, ours=PLAIN)
@@ -117,16 +117,35 @@ def test_a_control_has_the_time_of_what_it_is_a_control_of(suites, ours):
     assert Start(HGKD, SHUFFLED).fits(row) and pretraining_seconds(row) == pytest.approx(12)
 
 
+def arms_of(suite):
+    return {name: arm for name, arm in suite.pretraining.items() if arm}
+
+
 def test_the_suites_have_the_times_that_the_claims_count_with():
-    """No arm has less than its twins may have, and twice as long is all there is to the longer suite."""
-    study, twice = load_suite('study'), load_suite('study-twice')
-    starts = {'spark': Start(SPARK), 'dense': Start(DENSE), 'hgkd': FIRST_CHOICE, 'hgkd-cells': CHOSEN}
-    arms = {name: arm for name, arm in study.pretraining.items() if arm}
+    """No arm has less than its twins may have; what the claims call equal epochs has the epochs of ours."""
+    study, controls = arms_of(load_suite('study')), arms_of(load_suite('study-controls'))
+    starts = {
+        'spark': Start(SPARK),
+        'dense': Start(DENSE),
+        'hgkd': FIRST_CHOICE,
+        'hgkd-cells': CHOSEN,
+        'shuffled': Start(HGKD, SHUFFLED),
+        'random': Start(HGKD, RANDOM),
+        'dense-cells': DENSE_CELLS,
+        'hgkd-plain': PLAIN,
+    }
+    arms = {name: arm for name, arm in (study | controls).items() if name != 'dense-long'}
     assert {name: arm.seconds_per_image for name, arm in arms.items()} == {
         name: PRETRAINING_SECONDS[start] for name, start in starts.items()
     }
     times = [arm.epochs * arm.seconds_per_image for arm in arms.values()]
     assert min(times) >= AS_LONG * max(times)
+    assert controls['dense-long'].epochs == study['hgkd-cells'].epochs
+
+
+@pytest.mark.parametrize('name', ['study', 'study-controls'])
+def test_twice_as_long_is_all_there_is_to_the_longer_suites(name):
+    study, twice = load_suite(name), load_suite(f'{name}-twice')
     doubled = {
         name: arm and arm.model_copy(update={'epochs': 2 * arm.epochs}) for name, arm in study.pretraining.items()
     }
