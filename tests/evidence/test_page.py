@@ -19,6 +19,10 @@ from hgkd_mm.leaderboard.synthetic import write_synthetic
 from hgkd_mm.utils import insert_block
 
 ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    f'<!-- {name} -->\n<!-- /{name} -->\n'
+    for name in ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining', 'cost')
+]
 #: Of the synthetic records, which have no variants.
 EQUAL = 'equal fine-tuning'
 PLAIN_CLAIMS = [
@@ -97,13 +101,13 @@ def test_the_papers_numbers_are_those_with_its_address(cells):
 def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatch):
     monkeypatch.setattr('hgkd_mm.evidence.page.render_costs', lambda *configs: 'costs\n')
     document = tmp_path / 'page.md'
-    names = ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining')
-    text = ''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names)
+    *others, cost = BLOCKS
+    text = ''.join(others)
     document.write_text(text)
     with pytest.raises(RecordError, match='<!-- cost -->'):
         write_page([records], document)
     assert document.read_text() == text and not (tmp_path / 'images').exists()
-    document.write_text(text + '<!-- cost -->\n<!-- /cost -->\n')
+    document.write_text(text + cost)
     assert write_page([records], document) == []
     assert 'costs' in document.read_text() and '<summary><code>made-up</code></summary>' in document.read_text()
     assert 'dense distillation' in (tmp_path / 'images/learning-curves.svg').read_text()
@@ -142,8 +146,7 @@ def test_the_plot_of_pretraining_has_both_lengths_of_a_start(suites, ours, tmp_p
     suites(*((dict(ours, epochs=epochs), [50], {'linear_top1': [40]}) for epochs in (18.0, 36.0)))
     drawn = {}
     monkeypatch.setattr('hgkd_mm.evidence.page.draw_pretraining_curves', lambda starts, out: drawn.update(starts))
-    names = ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining', 'cost')
-    (tmp_path / 'page.md').write_text(''.join(f'<!-- {name} -->\n<!-- /{name} -->\n' for name in names))
+    (tmp_path / 'page.md').write_text(''.join(BLOCKS))
     write_page([tmp_path], tmp_path / 'page.md')
     assert {name: [record.pretraining.epochs for record in records] for name, records in drawn.items()} == {
         f'H-GKD (vit-s14 layer 9), {epochs} epochs, 60 % masked': [epochs] for epochs in (18, 36)
