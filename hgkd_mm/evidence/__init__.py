@@ -1,1 +1,1 @@
-"""What differences between runs are worth: intervals and tests, and what a representation is like."""
+"""The claims of the study beside its records, and the page that is generated from both."""

@@ -8,14 +8,14 @@ from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_difference
 from ..leaderboard.compare import over_identities
 from ..leaderboard.names import data_name, markdown_table, pretraining_budget, protocol_hash, spread
 from ..leaderboard.record import METRICS, primary_metric
+from ..statistics.bootstrap import Interval
+from ..statistics.holm import holm
+from ..statistics.paired import paired_interval, paired_p, sign_flip_p
 from ..visualization.forest import Difference
-from .bootstrap import Interval
 from .claims import CLAIMS, FIRST_CHOICE, STUDY, Claim, Start
 from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time
-from .holm import holm
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
-from .paired import paired_interval, paired_p, sign_flip_p
 
 NAMED = ['Metric', 'Minus', 'Must / aim', 'Reached']
 HEAD = [*NAMED, 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ..datasets.transforms import random_patch_mask
 from ..errors import ConfigError
-from ..evidence.representation import effective_rank, linear_cka, nearest_visible
 from ..models.heads import TokenDistillationHead, flatten_tokens, resize
 from ..models.losses import explained_variance
 from ..models.student import MaskedStudent
@@ -22,6 +21,7 @@ from ..registry import HOOKS
 from ..seeding import seeded
 from ..sparse import PatchMask
 from ..transfer import reestimate_batchnorm
+from .representation import effective_rank, linear_cka, nearest_visible
 from .teacher_hook import teacher_of
 
 
@@ -43,7 +43,7 @@ class DiagnosticsHook(Hook):
 
     - ``explained_variance_visible_unseen``, ``..._masked_unseen``: as in training, of images that are not in it;
     - ``explained_variance_visible_nearest``, ``..._masked_nearest``: what the teacher's nearest visible token explains,
-      see :func:`~hgkd_mm.evidence.representation.nearest_visible`; the mean token explains 0;
+      see :func:`~hgkd_mm.hooks.representation.nearest_visible`; the mean token explains 0;
     - ``rank_stage1`` ...: effective rank of each stage of the dense backbone;
     - ``cka_stage1`` ...: likeness of each stage to the teacher's tokens, where these are of the whole image.
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dist import all_gather_object, is_main_process
 
 from ..errors import DataError
-from ..evidence.predictions import Prediction, write_predictions
+from ..statistics.predictions import Prediction, write_predictions
 
 FILE = 'predictions.csv'
 

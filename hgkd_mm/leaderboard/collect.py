@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RecordError
-from ..evidence.paired import paired_p
 from ..latency.record import Latency, Timing, load_latency
+from ..statistics.paired import paired_p
 from .record import (
     METRICS,
     Dataset,

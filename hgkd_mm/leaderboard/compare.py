@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import RecordError
-from ..evidence.bootstrap import Interval
-from ..evidence.paired import paired_interval
-from ..evidence.predictions import Prediction, difference_over_identities, read_predictions
+from ..statistics.bootstrap import Interval
+from ..statistics.paired import paired_interval
+from ..statistics.predictions import Prediction, difference_over_identities, read_predictions
 from ..utils import sha256_file
 from .collect import Found, Gain, Row, Run, Table, paired_differences, paired_gain
 from .names import data_name, label, markdown_table, number, p_text, protocol_name, row_name

@@ -178,7 +178,7 @@ class Record(_Part):
 
     ``config_file``, relative to the record's folder, and ``checkpoint``, the evaluated weights, are what the evaluation
     is repeated from; ``predictions`` is what a classifier said about every image, see
-    :mod:`hgkd_mm.evidence.predictions`.
+    :mod:`hgkd_mm.statistics.predictions`.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION

@@ -8,8 +8,8 @@ import pytest
 from hgkd_mm.evidence import claims as module
 from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, FIRST_CHOICE, HGKD, LINEAR, PLAIN, SHARE, Start
 from hgkd_mm.evidence.comparisons import find, forest, judged, render_answers, render_comparisons
-from hgkd_mm.evidence.holm import holm
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
+from hgkd_mm.statistics.holm import holm
 
 SPARK_FACTS = dict(method='SparK')
 Claim = partial(module.Claim, ours=PLAIN)  # whichever the study chose

@@ -9,13 +9,13 @@ from scipy import stats
 from hgkd_mm.errors import RecordError
 from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, LINEAR, PLAIN, Start
 from hgkd_mm.evidence.comparisons import render_comparisons
-from hgkd_mm.evidence.holm import holm
 from hgkd_mm.evidence.measured import read_suites
 from hgkd_mm.evidence.page import render, render_paper, write_page
-from hgkd_mm.evidence.paired import sign_flip_p
 from hgkd_mm.leaderboard.collect import METHOD_NAMES, SCRATCH
 from hgkd_mm.leaderboard.reported import load_reported
 from hgkd_mm.leaderboard.synthetic import write_synthetic
+from hgkd_mm.statistics.holm import holm
+from hgkd_mm.statistics.paired import sign_flip_p
 from hgkd_mm.utils import insert_block
 
 ROOT = Path(__file__).parents[2]

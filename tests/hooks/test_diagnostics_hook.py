@@ -7,8 +7,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from hgkd_mm.evidence.representation import effective_rank, linear_cka, nearest_visible
 from hgkd_mm.hooks.diagnostics_hook import Batch, stage_figures, token_figures
+from hgkd_mm.hooks.representation import effective_rank, linear_cka, nearest_visible
 from hgkd_mm.models import PixelReconstructionHead, SeveralTargetsHead, TokenDistillationHead
 from hgkd_mm.models.heads import flatten_tokens
 from hgkd_mm.models.losses import explained_variance

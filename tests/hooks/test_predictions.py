@@ -5,8 +5,8 @@ import torch
 from mmpretrain.structures import DataSample
 
 from hgkd_mm.errors import DataError
-from hgkd_mm.evidence.predictions import read_predictions
 from hgkd_mm.hooks.predictions import PredictionCollector, main_identities
+from hgkd_mm.statistics.predictions import read_predictions
 
 
 def sample(path, label, predicted):

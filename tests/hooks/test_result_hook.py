@@ -10,10 +10,10 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from hgkd_mm.errors import ConfigError, RecordError
-from hgkd_mm.evidence.predictions import read_predictions
 from hgkd_mm.hooks import SafeCheckpointHook
 from hgkd_mm.hooks.result_hook import ResultHook, dataset_facts, read_pretraining
 from hgkd_mm.leaderboard.record import load_record
+from hgkd_mm.statistics.predictions import read_predictions
 
 HOOK = dict(
     task='classification',

@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 from hgkd_mm.errors import RecordError
-from hgkd_mm.evidence.bootstrap import cluster_bootstrap
-from hgkd_mm.evidence.predictions import Prediction, write_predictions
 from hgkd_mm.leaderboard.collect import find_runs, make_tables
 from hgkd_mm.leaderboard.compare import compare, describe
+from hgkd_mm.statistics.bootstrap import cluster_bootstrap
+from hgkd_mm.statistics.predictions import Prediction, write_predictions
 from hgkd_mm.utils import sha256_file
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hgkd_mm.evidence.bootstrap import cluster_bootstrap
+from hgkd_mm.statistics.bootstrap import cluster_bootstrap
 
 
 def draw(rng, clusters=40, spread=1.0, shift=0.0):

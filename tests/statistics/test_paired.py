@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hgkd_mm.evidence.paired import paired_interval, paired_p, sign_flip_p
+from hgkd_mm.statistics.paired import paired_interval, paired_p, sign_flip_p
 
 # whole numbers: sums are exact, so that equal means compare as equal
 DIFFERENCES = st.lists(st.integers(-50, 50).map(float), min_size=2, max_size=8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hgkd_mm.evidence.holm import holm
+from hgkd_mm.statistics.holm import holm
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=0, max_size=6)
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgkd_mm.evidence.representation import effective_rank, linear_cka, nearest_visible
+from hgkd_mm.hooks.representation import effective_rank, linear_cka, nearest_visible
 
 
 def random(*shape, seed=0):

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgkd_mm.errors import RecordError
-from hgkd_mm.evidence.bootstrap import cluster_bootstrap
-from hgkd_mm.evidence.predictions import Prediction, difference_over_identities, read_predictions, write_predictions
+from hgkd_mm.statistics.bootstrap import cluster_bootstrap
+from hgkd_mm.statistics.predictions import Prediction, difference_over_identities, read_predictions, write_predictions
 
 NAMES = st.text(st.characters(codec='utf-8', exclude_characters='\r\0'), max_size=12)
 

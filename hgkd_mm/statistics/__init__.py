@@ -1,0 +1,1 @@
+"""What differences between runs are worth: intervals and tests."""
