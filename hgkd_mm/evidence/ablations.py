@@ -103,5 +103,5 @@ def _cell(suite: Suite, table: Table, row: Row, metric: str, plain: Arm, any_net
     known = [other for where, other in plain if where is table] + [other for other in table.rows if PLAIN.fits(other)]
     reference = next((other for other in known if any_network or other.network == row.network), row)
     theirs = {} if reference is row else suite.values(reference, metric)
-    gain = f'; {gain_text(paired_gain(ours, theirs))}' if theirs else ''
+    gain = f'; {gain_text(paired_gain(ours, theirs), len(ours))}' if theirs else ''
     return f'{spread(ours.values())}, n={len(ours)}{gain}'

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from ..leaderboard.collect import SCRATCH, Row, Table, Values, paired_differences
+from ..leaderboard.collect import SCRATCH, Row, Table, Values, fold_differences, paired_differences
 from ..leaderboard.compare import over_identities
 from ..leaderboard.names import data_name, markdown_table, pretraining_budget, protocol_hash, spread
 from ..leaderboard.record import METRICS, primary_metric
@@ -12,19 +12,26 @@ from ..statistics.bootstrap import Interval
 from ..statistics.holm import holm
 from ..statistics.paired import paired_interval, paired_p, sign_flip_p
 from ..visualization.forest import Difference
-from .claims import CLAIMS, FIRST_CHOICE, STUDY, Claim, Start
+from .claims import CLAIMS, FIRST_CHOICE, OWED_TO, STUDY, Claim, Start
 from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time
 from .longer import longer_scratch
 from .measured import Suite, labels, quantity
 
 NAMED = ['Metric', 'Minus', 'Must / aim', 'Reached']
-HEAD = [*NAMED, 'Difference', '95 % interval', 'n', 'p', 'p, Holm', 'p, signs']
+HEAD = [*NAMED, 'Difference', '95 % interval', 'n', *(P_VALUES := ['p', 'p, folds', 'p, Holm']), 'p, signs']
 HEAD += ['Ours (epochs)', 'Theirs (epochs)', 'Other objects', 'On']
-ANSWER_HEAD = [*NAMED, 'Result (95 % interval)', 'n', 'p', 'Epochs', 'Epochs of the other']
+ANSWER_HEAD = [*NAMED, 'Result (95 % interval)', 'n', *P_VALUES, 'Epochs', 'Epochs of the other']
 
 
-class Found(NamedTuple):
-    """Two rows that a claim is about (one, of a number that stands for itself) and what was measured of them."""
+def _is_sure(p: float | None) -> bool:
+    return p is not None and p < 0.01
+
+
+class Comparison(NamedTuple):
+    """Two rows that a claim is about (one, of a number that stands for itself) and what was measured of them.
+
+    ``adjusted`` is p after Holm's method, over all that was compared with it.
+    """
 
     claim: Claim
     table: Table
@@ -33,11 +40,17 @@ class Found(NamedTuple):
     ours: Values
     theirs: Values
     differences: list[float]
+    adjusted: float | None = None
 
     @property
     def p(self) -> float | None:
         """Of the paired t-test; None for a number that stands for itself, which is no difference."""
         return paired_p(self.differences) if self.claim.over else None
+
+    @property
+    def p_folds(self) -> float | None:
+        """The same with a fold's seeds averaged first: they share its images, so they are no pairs of their own."""
+        return paired_p(fold_differences(self.ours, self.theirs)) if self.claim.over else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -60,7 +73,7 @@ class Found(NamedTuple):
             return 'yes' if interval[0] <= 0 <= interval[1] else 'no'
         if claim.must is None or claim.aim is None:
             return ''
-        sure = not claim.over or (self.p is not None and self.p < 0.01)
+        sure = not claim.over or _is_sure(self.p)
         if sure and mean >= claim.aim:
             return 'aim'
         return 'must' if mean >= claim.must and (sure or claim.must == 0) else 'no'
@@ -71,13 +84,15 @@ def judged(suites: Sequence[Suite]) -> list[Suite]:
     return [suite for suite in suites if suite.name == STUDY] or list(suites)
 
 
-def find(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> list[Found]:
+def find(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> list[Comparison]:
     """Find what the records say about each claim: every row that starts so, with its twin of the same protocol."""
     suites = list(suites)
-    return [one for claim in claims for suite in suites for one in _find(suite, claim)]
+    found = [one for claim in claims for suite in suites for one in _find(suite, claim)]
+    adjusted = iter(holm([one.p for one in found if one.p is not None]))
+    return [one if one.p is None else one._replace(adjusted=next(adjusted)) for one in found]
 
 
-def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
+def _find(suite: Suite, claim: Claim) -> Iterable[Comparison]:
     probe = claim.metric not in METRICS[claim.task]  # the same under every protocol, however many labels that had
     tables = suite.frozen() if probe else [table for table in suite.tables if labels(table) == claim.labels]
     for table in tables:
@@ -89,7 +104,7 @@ def _find(suite: Suite, claim: Claim) -> Iterable[Found]:
             differences = paired_differences(ours, theirs) if claim.over else list(ours.values())
             if not differences:
                 continue
-            yield Found(claim, table, row, twin, ours, theirs, differences)
+            yield Comparison(claim, table, row, twin, ours, theirs, differences)
 
 
 def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
@@ -104,59 +119,65 @@ def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row 
     return longer_scratch(tables, table, row, claim)
 
 
-def render_comparisons(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
+def render_comparisons(found: Sequence[Comparison], claims: Sequence[Claim] = CLAIMS) -> str:
     """Write a table for each start that is "ours", with a line for every comparison; 'no run yet' where there is none.
 
-    What must be reached comes first. ``p`` is of the paired t-test over folds and seeds, then adjusted by Holm's
-    method over the lines of all tables that have one, then that of the exact sign-flip test. The interval is
-    Student's t over the pairs; that of other objects is the bootstrap over identities.
+    What must be reached comes first. ``p`` is of the paired t-test over folds and seeds, then with the seeds of a fold
+    averaged, then adjusted by Holm's method over the lines of all tables that have one, then that of the exact
+    sign-flip test. The interval is Student's t over the pairs; that of other objects is the bootstrap over identities.
     """
-    found = find(suites, claims)
-    adjusted = iter(holm([one.p for one in found if one.p is not None]))
-    corrected = [None if one.p is None else next(adjusted) for one in found]
-
-    def lines(claim: Claim) -> list[list[str]]:
-        shown = (cells_of(one, after) for one, after in zip(found, corrected, strict=True) if one.claim is claim)
-        return [[cells[column] for column in HEAD] for cells in shown]
-
-    return _tables(claims, HEAD, lines)
+    return _tables(found, claims, HEAD, cells_of)
 
 
-def render_answers(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> str:
-    """Write, in narrow tables, what came of all that something is asked of, but of the first choice.
+def render_answers(found: Sequence[Comparison], claims: Sequence[Claim] = CLAIMS) -> str:
+    """Write, in narrow tables, what came of all that something is asked of, but of the first choice, and why it did.
 
-    A result is the mean difference, of a number that stands for itself the mean.
+    A result is the mean difference, of a number that stands for itself the mean. Below stands how many lines that were
+    reached would have been by each of the other two p.
     """
     asked = [claim for claim in claims if claim.ours != FIRST_CHOICE and (claim.must is not None or claim.noise)]
-    found = find(suites, asked)
-    return _tables(asked, ANSWER_HEAD, lambda claim: [_answer(one) for one in found if one.claim is claim])
+    asked += [claim for claim in claims if claim in OWED_TO]
+    tables = _tables(found, asked, ANSWER_HEAD, _answer)
+    sure = [one for one in found if one.claim in asked and one.reached in ('must', 'aim') and _is_sure(one.p)]
+    if not sure:
+        return tables
+    folds, adjusted = sum(_is_sure(one.p_folds) for one in sure), sum(_is_sure(one.adjusted) for one in sure)
+    return (
+        f'{tables}\nOf the lines above, {len(sure)} reach *must* or *aim* with p below a hundredth: {folds} of them '
+        f"have such a p with the seeds of a fold averaged first, {adjusted} after Holm's method.\n"
+    )
 
 
-def _tables(claims: Iterable[Claim], head: list[str], lines_of: Callable[[Claim], list[list[str]]]) -> str:
+def _tables(
+    found: Sequence[Comparison],
+    claims: Iterable[Claim],
+    head: list[str],
+    cells_of: Callable[[Comparison], dict[str, str]],
+) -> str:
     """Write a table for each start that is "ours"."""
     parts = []
     for ours, about in _by_start(claims).items():
         lines = []
         for claim in about:
-            unknown = [*_name(claim), _wanted(claim), 'no run yet', *[''] * (len(head) - len(NAMED))]
-            lines += lines_of(claim) or [unknown]
+            some = [cells_of(one) for one in found if one.claim is claim]
+            unknown = dict(zip(NAMED, [*_name(claim), _wanted(claim), 'no run yet'], strict=True))
+            lines += [[cells.get(column, '') for column in head] for cells in some or [unknown]]
         parts.append(f'**{ours}**, minus another start:\n\n{markdown_table(head, lines)}')
     return '\n'.join(parts)
 
 
-def forest(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Difference]]:
+def forest(found: Sequence[Comparison], claims: Sequence[Claim] = CLAIMS) -> dict[str, list[Difference]]:
     """Return the differences that have an interval as lines of a plot, by the start that they are about."""
     panels: dict[str, list[Difference]] = {}
-    found = find(suites, [claim for about in _by_start(claims).values() for claim in about if claim.over])
-    for one in found:
-        claim, interval = one.claim, one.interval
-        if interval is None:
-            continue
+    for claim in (claim for about in _by_start(claims).values() for claim in about if claim.over):
         metric, other = _name(claim)
-        name = f'{metric}, {_epochs(one.row, claim)} epochs: {other}, n={len(one.differences)}'
-        wanted = [] if claim.must is None or claim.aim is None else [claim.must, claim.aim]
-        line = Difference(name, one.differences, interval, wanted, one.reached)
-        panels.setdefault(f'{claim.ours} minus …', []).append(line)
+        for one in found:
+            if one.claim is not claim or one.interval is None:
+                continue
+            name = f'{metric}, {_epochs(one.row, claim)} epochs: {other}, n={len(one.differences)}'
+            wanted = [] if claim.must is None or claim.aim is None else [claim.must, claim.aim]
+            line = Difference(name, one.differences, one.interval, wanted, one.reached)
+            panels.setdefault(f'{claim.ours} minus …', []).append(line)
     return panels
 
 
@@ -189,23 +210,16 @@ def _wanted(claim: Claim) -> str:
     return '' if claim.must is None or claim.aim is None else f'{claim.must:{sign}g} / {claim.aim:{sign}g}'
 
 
-def cells_of(one: Found, corrected: float | None = None) -> dict[str, str]:
-    """Write what was found as cells of a table, by column; ``corrected`` is p after Holm's method."""
+def cells_of(one: Comparison) -> dict[str, str]:
+    """Write what was found as cells of a table, by column."""
     claim, differences, objects = one.claim, one.differences, one.identities
-    metric, other = _name(claim)
     network = ', '.join(filter(None, (one.row.model.backbone, pretraining_budget(one.row))))
     protocol = protocol_hash(one.table) if claim.metric in one.row.metrics else ''
-    p_values = {'p': one.p, 'p, Holm': corrected, 'p, signs': sign_flip_p(differences) if claim.over else None}
-    return {
+    return _shared_cells(one) | {
         'Backbone': one.row.model.backbone,
-        'Metric': metric,
-        'Minus': other,
-        'Must / aim': _wanted(claim),
-        'Reached': one.reached,
         'Difference': f'{fmean(differences):+.1f}' if claim.over else '',
         '95 % interval': _interval(one),
-        'n': str(len(differences)),
-        **{name: '' if value is None else f'{value:.2g}' for name, value in p_values.items()},
+        'p, signs': _p_text(sign_flip_p(differences) if claim.over else None),
         'Ours (epochs)': f'{spread(one.ours.values())} ({_epochs(one.row, claim)})',
         'Theirs (epochs)': f'{spread(one.theirs.values())} ({_epochs(one.twin, claim)})' if one.twin else '',
         'Other objects': (
@@ -215,21 +229,27 @@ def cells_of(one: Found, corrected: float | None = None) -> dict[str, str]:
     }
 
 
-def _answer(one: Found) -> list[str]:
+def _answer(one: Comparison) -> dict[str, str]:
     claim, interval = one.claim, _interval(one)
-    return [
-        *_name(claim),
-        _wanted(claim),
-        one.reached,
-        f'{fmean(one.differences):{_sign(claim)}.1f}' + (f' ({interval})' if interval else ''),
-        str(len(one.differences)),
-        '' if one.p is None else f'{one.p:.2g}',
-        _epochs(one.row, claim),
-        _epochs(one.twin, claim) if one.twin else '',
-    ]
+    return _shared_cells(one) | {
+        'Result (95 % interval)': f'{fmean(one.differences):{_sign(claim)}.1f}'
+        + (f' ({interval})' if interval else ''),
+        'Epochs': _epochs(one.row, claim),
+        'Epochs of the other': _epochs(one.twin, claim) if one.twin else '',
+    }
 
 
-def _interval(one: Found) -> str:
+def _shared_cells(one: Comparison) -> dict[str, str]:
+    named = [*_name(one.claim), _wanted(one.claim), one.reached]
+    p_values = [_p_text(p) for p in (one.p, one.p_folds, one.adjusted)]
+    return dict(zip([*NAMED, 'n', *P_VALUES], [*named, str(len(one.differences)), *p_values], strict=True))
+
+
+def _p_text(p: float | None) -> str:
+    return '' if p is None else f'{p:.2g}'
+
+
+def _interval(one: Comparison) -> str:
     sign, interval = _sign(one.claim), one.interval
     return '' if interval is None else f'{interval[0]:{sign}.1f} to {interval[1]:{sign}.1f}'
 

@@ -11,7 +11,7 @@ from ..utils import insert_block, write_block
 from ..visualization.curves import draw_learning_curves, draw_pretraining_curves
 from ..visualization.forest import draw_forest
 from .ablations import render_ablations
-from .comparisons import forest, judged, render_answers, render_comparisons
+from .comparisons import find, forest, judged, render_answers, render_comparisons
 from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
 from .measured import Suite, read_suites
@@ -51,10 +51,11 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
     Raises:
         RecordError: Predictions are not those of their record.
     """
+    found = find(judged(suites))
     return {
-        'answers': render_answers(judged(suites)),
+        'answers': render_answers(found),
         'paper': render_paper(load_reported()),
-        'comparisons': render_comparisons(judged(suites)),
+        'comparisons': render_comparisons(found),
         'students': render_students(suites),
         'ablations': _each(suites, render_ablations),
         'convergence': _each(suites, render_convergence),
@@ -106,7 +107,7 @@ def write_page(folders: Iterable[str | os.PathLike], document: str | os.PathLike
     for name, body in blocks.items():
         write_block(document, name, body)
     shown = judged(suites)
-    draw_forest(forest(shown), document.parent / CLAIMS)
+    draw_forest(forest(find(shown)), document.parent / CLAIMS)
     draw_learning_curves([table for suite in shown for table in suite.tables], document.parent / CURVES)
     draw_pretraining_curves(_starts(shown), document.parent / PRETRAINING_CURVES)
     return problems

@@ -146,6 +146,14 @@ def paired_differences(ours: Values, theirs: Values) -> list[float]:
     return [ours[key] - theirs[key] for key in sorted(ours.keys() & theirs.keys())]
 
 
+def fold_differences(ours: Values, theirs: Values) -> list[float]:
+    """Return the mean of :func:`paired_differences` of each fold: seeds of one fold share its images."""
+    folds: dict[int, list[float]] = defaultdict(list)
+    for fold, seed in sorted(ours.keys() & theirs.keys()):
+        folds[fold].append(ours[fold, seed] - theirs[fold, seed])
+    return [statistics.fmean(differences) for differences in folds.values()]
+
+
 def paired_gain(ours: Values, theirs: Values) -> Gain:
     """Compare two rows run by run; both have a value at least."""
     differences = paired_differences(ours, theirs)

@@ -157,14 +157,17 @@ def spread(values: Collection[float]) -> str:
     return f'{mean} ± {statistics.stdev(values):.1f}' if len(values) > 1 else mean
 
 
-def gain_text(gain: Gain | None) -> str:
-    """Write a gain with its p-value; empty when there is none."""
+def gain_text(gain: Gain | None, runs: int) -> str:
+    """Write a gain with its p-value and, where they are not as many as the row's ``runs``, its pairs; empty of none."""
     if gain is None:
         return ''
-    if gain.p is None:
-        return f'{gain.value:+.1f}'
-    p = p_text(gain.p)
-    return f'{gain.value:+.1f} (p{p if p.startswith("<") else f"={p}"})'
+    notes = []
+    if gain.p is not None:
+        p = p_text(gain.p)
+        notes.append(f'p{p if p.startswith("<") else f"={p}"}')
+    if gain.pairs != runs:
+        notes.append(f'{gain.pairs} pair{"s" * (gain.pairs != 1)}')
+    return f'{gain.value:+.1f}' + f' ({", ".join(notes)})' * bool(notes)
 
 
 def p_text(p: float) -> str:

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from hgkd_mm.evidence import claims as module
-from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, FIRST_CHOICE, HGKD, LINEAR, PLAIN, SHARE, Start
-from hgkd_mm.evidence.comparisons import find, forest, judged, render_answers, render_comparisons
+from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, HGKD, LINEAR, OWED_TO, PLAIN, SHARE, Start
+from hgkd_mm.evidence.comparisons import find, forest, judged, render_answers
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 from hgkd_mm.statistics.holm import holm
 
@@ -23,12 +23,12 @@ def only(lines):
     return line
 
 
-def test_probes_are_compared_pair_by_pair(suites, cells, ours):
+def test_probes_are_compared_pair_by_pair(suites, cells, ours, rendered):
     found = suites(
         (ours, [50, 50, 50], {LINEAR: [40, 42, 47]}),
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 33]}),
     )
-    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, Start(SPARK))])))
+    line = only(cells(rendered(found, [Claim('classification', LINEAR, Start(SPARK))])))
     # differences 10, 12, 14: mean 12, deviation 2, t = 12 / (2 / sqrt 3) = 10.4, interval 12 -+ 4.303 x 1.155
     assert (line['Metric'], line['Minus']) == ('linear probe %', 'SparK')
     assert line['On'] == 'Toy, folds 0, 1, 2; ResNet-18, 20 epochs, 60 % masked'
@@ -48,7 +48,7 @@ def test_a_probe_is_one_line_however_many_protocols_there_are(suites, ours):
     assert [one.differences for one in find(found, [Claim('classification', LINEAR, Start(SPARK))])] == [[10, 12]]
 
 
-def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites, cells, ours):
+def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites, cells, ours, rendered):
     longer = {'protocol': dict(epochs=30, batch_size=32, resolution=128, recipe='longer')}
     few = {'data': 'Toy, 10 % of the labels'}
     found = suites(
@@ -57,7 +57,7 @@ def test_a_probe_has_the_pairs_of_all_protocols_and_shares_of_the_labels(suites,
         (SPARK_FACTS, [30], {LINEAR: [30]}),
         (SPARK_FACTS, [30, 30, 30], {LINEAR: [1, 31, 33]}, few),
     )
-    line = only(cells(render_comparisons(found, [Claim('classification', LINEAR, Start(SPARK))])))
+    line = only(cells(rendered(found, [Claim('classification', LINEAR, Start(SPARK))])))
     assert line['On'].startswith('Toy, folds 0, 1, 2; ')
     assert (line[OURS], line[THEIRS]) == ('43.0 ± 3.6 (20 + 0)', '31.3 ± 1.5 (0)')
     assert (line['Difference'], line['n']) == ('+11.7', '3')
@@ -77,11 +77,11 @@ def test_a_backbone_is_probed_once_though_tasks_give_it_other_norms(suites, ours
     assert [one.differences for one in find(found, [Claim('classification', LINEAR, Start(SPARK))])] == [[10, 12]]
 
 
-def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
+def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours, rendered):
     probes = {LINEAR: [40, 45, 30], f'teacher_{LINEAR}': [50, 50, 40]}  # 80, 90 and 75 %
     found = suites((ours, [50, 50, 50], probes), (SPARK_FACTS, [30, 30, 30], {LINEAR: [30, 30, 30]}))
     claims = [Claim('classification', SHARE, None, 75, 90), TOP1]
-    share, other = cells(render_comparisons(found, claims))
+    share, other = cells(rendered(found, claims))
     assert (share['Metric'], share['Minus']) == ("linear probe, % of the teacher's", '')
     # deviation 7.64, interval 81.67 -+ 4.303 x 7.64 / sqrt 3
     assert (share[OURS], share['95 % interval'], share['n']) == ('81.7 ± 7.6 (20 + 0)', '62.7 to 100.6', '3')
@@ -90,7 +90,7 @@ def test_the_share_of_the_teachers_probe_stands_for_itself(suites, cells, ours):
     assert other['p, Holm'] == other['p']  # Holm's family has only lines with p
 
 
-def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
+def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours, rendered):
     shuffled = dict(ours, targets_shuffled=True, variant='chosen')
     random = dict(ours, teacher='random-vit-s14')
     found = suites(
@@ -106,7 +106,7 @@ def test_controls_are_not_ours_and_ours_is_no_control(suites, cells, ours):
         Claim('classification', 'top1', Start(SPARK), ours=Start(HGKD, c), noise=True) for c in (SHUFFLED, RANDOM)
     ]
     claims += [claims[2]._replace(metric=LINEAR)]
-    text = render_comparisons(found, claims)
+    text = rendered(found, claims)
     titles = ('H-GKD', 'H-GKD, chosen', 'H-GKD, shuffled targets', 'H-GKD, random teacher')
     assert re.findall(r'^\*\*(.*)\*\*', text, flags=re.M) == list(titles)  # the two of shuffled targets in one table
     lines = cells(text)
@@ -124,7 +124,7 @@ def test_the_same_was_to_be_reached_by_both_choices():
     assert wanted[0] == wanted[1] and len(wanted[0]) == 15
 
 
-def test_few_labels_are_claims_of_their_own(suites, cells, ours):
+def test_few_labels_are_claims_of_their_own(suites, cells, ours, rendered):
     few = {'data': 'Toy, 10 % of the labels'}
     found = suites(
         (ours, [50, 50], {LINEAR: [9, 9]}),
@@ -134,7 +134,7 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
     )
     top1 = [claim for claim in CLAIMS if (claim.over, claim.metric, claim.budget) == (Start(SCRATCH), 'top1', EQUAL)]
     chosen = [claim for claim in top1 if claim.ours == CHOSEN]
-    all_labels, tenth, quarter = cells(render_comparisons(found, [claim._replace(ours=PLAIN) for claim in chosen]))
+    all_labels, tenth, quarter = cells(rendered(found, [claim._replace(ours=PLAIN) for claim in chosen]))
     assert (all_labels['Metric'], all_labels['Minus']) == ('top-1 %', 'from scratch, equal fine-tuning')
     assert all_labels['Difference'] == '+19.5'
     assert tenth['Metric'] == 'top-1 %, 10 % of the labels'
@@ -156,9 +156,9 @@ def test_few_labels_are_claims_of_their_own(suites, cells, ours):
         ([20], TOP1, ''),
     ],
 )
-def test_what_is_reached(suites, cells, ours, gains, claim, reached):
+def test_what_is_reached(suites, cells, ours, gains, claim, reached, rendered):
     found = suites((ours, [30 + gain for gain in gains], {}), (SPARK_FACTS, [30] * len(gains), {}))
-    assert only(cells(render_comparisons(found, [claim])))['Reached'] == reached
+    assert only(cells(rendered(found, [claim])))['Reached'] == reached
 
 
 def test_the_study_alone_is_judged_and_until_it_is_there_everything(suites, ours):
@@ -171,19 +171,19 @@ def test_the_study_alone_is_judged_and_until_it_is_there_everything(suites, ours
     assert [one.differences for one in find(judged(study), [TOP1])] == [[3, 4]]
 
 
-def test_what_must_be_reached_comes_first_in_table_and_plot(suites, cells, ours):
+def test_what_must_be_reached_comes_first_in_table_and_plot(suites, cells, ours, rendered):
     found = suites((ours, [50, 52], {LINEAR: [40, 42]}), (SPARK_FACTS, [30, 30], {LINEAR: [30, 30]}))
     claims = [Claim('classification', LINEAR, Start(SPARK)), TOP1._replace(ours=Start(HGKD, 'other')), TOP1]
-    assert [(line['Metric'], line['Reached']) for line in cells(render_comparisons(found, claims))] == [
+    assert [(line['Metric'], line['Reached']) for line in cells(rendered(found, claims))] == [
         ('top-1 %', 'no run yet'), ('top-1 %', 'no'), ('linear probe %', ''),
     ]  # fmt: skip
-    ((_, lines),) = forest(found, claims).items()
+    ((_, lines),) = forest(find(found, claims), claims).items()
     assert [line.name.partition(',')[0] for line in lines] == ['top-1 %', 'linear probe %']
 
 
-def test_holm_is_over_all_lines(suites, cells, ours):
+def test_holm_is_over_all_lines(suites, cells, ours, rendered):
     found = suites((ours, [50, 52, 51], {}), (SPARK_FACTS, [45, 30, 30], {}), (None, [20, 21, 19], {}))
-    lines = cells(render_comparisons(found, [TOP1, TOP1._replace(over=Start(SCRATCH))]))
+    lines = cells(rendered(found, [TOP1, TOP1._replace(over=Start(SCRATCH))]))
     p = [one.p for one in find(found, [TOP1, TOP1._replace(over=Start(SCRATCH))])]
     assert [line['p, Holm'] for line in lines] == [f'{value:.2g}' for value in holm(p)]
     assert p[1] < p[0] and lines[1]['p, Holm'] == f'{2 * p[1]:.2g}'
@@ -201,7 +201,7 @@ def test_the_plot_has_the_differences_of_the_table_that_have_an_interval(suites,
         Claim('classification', LINEAR, Start(SPARK)),
         Claim('classification', SHARE, None, 75, 90),  # no difference
     ]
-    ((title, (top1, probe)),) = forest(found, claims).items()
+    ((title, (top1, probe)),) = forest(find(found, claims), claims).items()
     assert title == 'H-GKD minus …'
     assert top1.name == 'top-1 %, 20 + 10 epochs: SparK, n=3'
     assert (top1.values, top1.wanted, top1.reached) == ([20, 22, 24], [8, 15], 'aim')
@@ -224,11 +224,57 @@ def test_the_answers_are_of_what_was_asked_for(suites, cells, ours):
         Claim('classification', SHARE, None, 75, 90),
         Claim('classification', 'top1', Start(SPARK), ours=Start(HGKD, RANDOM), noise=True),
     ]
-    text = render_answers(found, claims)
+    text = render_answers(find(found, claims), claims)
     assert re.findall(r'^\*\*(.*)\*\*', text, flags=re.M) == ['H-GKD', 'H-GKD, random teacher']
     assert [tuple(line.values()) for line in cells(text)] == [
-        ('top-1 %', 'SparK', '+8 / +15', 'aim', '+22.0 (+17.0 to +27.0)', '3', '0.0027', '20 + 10', '24 + 10'),
-        ('top-1 %', 'from scratch, equal fine-tuning', '+8 / +15', 'no run yet', '', '', '', '', ''),
-        ("linear probe, % of the teacher's", '', '75 / 90', 'must', '81.7 (62.7 to 100.6)', '3', '', '20 + 0', ''),
-        ('top-1 %', 'SparK', 'within noise', '', '+1.0', '1', '', '20 + 10', '24 + 10'),
+        (
+            'top-1 %',
+            'SparK',
+            '+8 / +15',
+            'aim',
+            '+22.0 (+17.0 to +27.0)',
+            '3',
+            '0.0027',
+            '0.0027',
+            '0.0055',
+            '20 + 10',
+            '24 + 10',
+        ),
+        ('top-1 %', 'from scratch, equal fine-tuning', '+8 / +15', 'no run yet', '', '', '', '', '', '', ''),
+        (
+            "linear probe, % of the teacher's",
+            '',
+            '75 / 90',
+            'must',
+            '81.7 (62.7 to 100.6)',
+            '3',
+            '',
+            '',
+            '',
+            '20 + 0',
+            '',
+        ),
+        ('top-1 %', 'SparK', 'within noise', '', '+1.0', '1', '', '', '', '20 + 10', '24 + 10'),
     ]
+
+
+def test_seeds_of_one_fold_are_no_pairs_of_their_own(suites, cells, ours, rendered):
+    """Pairs 20, 22, 21, 23, t = 21.5 / (1.291 / sqrt 4) = 33.3; folds 21, 22, t = 21.5 / (0.707 / sqrt 2) = 43."""
+    folds = {'folds': [0, 0, 1, 1]}
+    found = suites((ours, [50, 52, 51, 53], {}, folds), (SPARK_FACTS, [30, 30, 30, 30], {}, folds))
+    line = only(cells(rendered(found, [TOP1])))
+    assert (line['n'], line['p'], line['p, folds']) == ('4', '5.9e-05', '0.015')
+    text = render_answers(find(found, [TOP1]), [TOP1])
+    assert 'above, 1 reach *must* or *aim* with p below a hundredth: 0 of them' in text and 'first, 1 after' in text
+
+
+def test_what_a_lead_is_owed_to_stands_beside_it(suites, cells, ours):
+    dense = dict(method='DenseDistillation', epochs=10.0)
+    claims = [TOP1._replace(over=Start(DENSE), must=0, aim=3, ours=CHOSEN), *OWED_TO]
+    chosen = dict(ours, variant='aquarterunmaskedandcells', mask_ratio=0.45)
+    found = suites((chosen, [50, 51], {LINEAR: [9, 9]}), (dict(dense, variant='cells'), [48, 50], {LINEAR: [9, 8]}))
+    lines = cells(render_answers(find(found, claims), claims))
+    assert [line['Must / aim'] for line in lines] == ['+0 / +3', *[''] * len(OWED_TO)]
+    assert {line['Result (95 % interval)'].split(' ')[0] for line in lines if line['Minus'].endswith('cells')} == {
+        '+1.5', '+0.5',
+    }  # fmt: skip

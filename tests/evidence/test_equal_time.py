@@ -17,7 +17,7 @@ from hgkd_mm.evidence.claims import (
     Claim,
     Start,
 )
-from hgkd_mm.evidence.comparisons import find, render_comparisons
+from hgkd_mm.evidence.comparisons import find
 from hgkd_mm.evidence.equal_time import AS_LONG, pretraining_seconds
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SPARK
 from hgkd_mm.suite.spec import load_suite
@@ -34,7 +34,7 @@ def dense(epochs, images, **more):
     return dict(method='DenseDistillation', epochs=epochs, images=images, **more)
 
 
-def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours):
+def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours, rendered):
     """H-GKD takes 9 and 18 s; dense distillation, at 19 ms an image, 9.5 and 19: nearest in epochs is another."""
     found = suites(
         (dict(ours, images=1000), [50, 52], {LINEAR: [20, 20]}),
@@ -45,15 +45,15 @@ def test_each_length_stands_beside_the_other_of_its_time(suites, cells, ours):
     top1, probes = (find(found, [claim]) for claim in (OVER_DENSE, OVER_DENSE._replace(metric=LINEAR)))
     assert [one.differences for one in top1] == [[4, 5], [3, 5]]
     assert [one.differences for one in probes] == [[6, 8], [6, 4]]
-    short, long = cells(render_comparisons(found, [OVER_DENSE]))
+    short, long = cells(rendered(found, [OVER_DENSE]))
     assert short['Ours (epochs)'].endswith('(20 + 10)') and short['Theirs (epochs)'].endswith('(10 + 10)')
     assert long['Ours (epochs)'].endswith('(40 + 10)') and long['Theirs (epochs)'].endswith('(18 + 10)')
 
 
-def test_what_had_less_time_is_no_twin(suites, cells, ours):
+def test_what_had_less_time_is_no_twin(suites, cells, ours, rendered):
     short, enough = spark(18.0, 899), spark(19.0, 900)
     ours = dict(ours, images=1000)
-    (line,) = cells(render_comparisons(suites((ours, [50], {}), (short, [30], {})), [OVER_SPARK]))
+    (line,) = cells(rendered(suites((ours, [50], {}), (short, [30], {})), [OVER_SPARK]))
     assert line['Reached'] == 'no run yet'
     (one,) = find(suites((enough, [31], {})), [OVER_SPARK])
     assert one.differences == [19]
@@ -65,7 +65,7 @@ def test_more_time_is_no_objection_and_other_networks_are_none(suites, ours):
     assert [one.differences for one in find(found, [OVER_SPARK])] == [[20]]
 
 
-def test_as_many_epochs_are_a_line_of_its_own(suites, cells, ours):
+def test_as_many_epochs_are_a_line_of_its_own(suites, cells, ours, rendered):
     found = suites(
         (dict(ours, images=1000), [50, 52], {}),
         (dict(ours, epochs=40.0, images=2000), [60, 62], {}),
@@ -74,11 +74,11 @@ def test_as_many_epochs_are_a_line_of_its_own(suites, cells, ours):
     )
     equal = OVER_DENSE._replace(budget='equal epochs')
     assert [one.differences for one in find(found, [equal])] == [[-7, -5]]  # dense distillation has no 40 epochs
-    (line,) = cells(render_comparisons(found, [equal]))
+    (line,) = cells(rendered(found, [equal]))
     assert line['Minus'] == 'dense distillation, equal epochs' and line['Theirs (epochs)'].endswith('(20 + 10)')
 
 
-def test_a_variant_is_subtracted_where_the_claim_says_so(suites, cells, ours):
+def test_a_variant_is_subtracted_where_the_claim_says_so(suites, cells, ours, rendered):
     found = suites(
         (dict(ours, images=1000, variant='mine'), [50], {LINEAR: [40]}),
         (dict(ours, images=1300), [44], {LINEAR: [31]}),
@@ -91,7 +91,7 @@ def test_a_variant_is_subtracted_where_the_claim_says_so(suites, cells, ours):
         for metric in ('top1', LINEAR)
     ]
     assert [one.differences for one in find(found, claims)] == [[4], [10], [3], [2], [6], [9]]
-    names = [line['Minus'] for line in cells(render_comparisons(found, claims))]
+    names = [line['Minus'] for line in cells(rendered(found, claims))]
     assert names[::2] == ['dense distillation', 'dense distillation, cells', 'H-GKD']
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hgkd_mm.evidence.claims import CHOSEN, FINETUNING_SECONDS, PLAIN, PRETRAINING_SECONDS, Claim, Start
-from hgkd_mm.evidence.comparisons import find, render_comparisons
+from hgkd_mm.evidence.comparisons import find
 from hgkd_mm.leaderboard.collect import SCRATCH
 from hgkd_mm.suite.spec import load_suite
 
@@ -28,7 +28,7 @@ def ours(ours):
     return dict(ours, images=1000)
 
 
-def test_the_shortest_that_is_long_enough(suites, cells, ours):
+def test_the_shortest_that_is_long_enough(suites, cells, ours, rendered):
     found = suites(
         (ours, [50, 52], {}),
         (None, [20, 20], {}),
@@ -38,7 +38,7 @@ def test_the_shortest_that_is_long_enough(suites, cells, ours):
         (None, [45, 45], {}, longer(38)),
         (None, [46, 46], {}, longer(50)),
     )
-    total, converged = cells(render_comparisons(found, [TOTAL, CONVERGED]))
+    total, converged = cells(rendered(found, [TOTAL, CONVERGED]))
     assert (total['Minus'], converged['Minus']) == ('from scratch, equal total time', 'from scratch, to convergence')
     assert total['Ours (epochs)'].endswith('(20 + 10)')
     assert (total['Theirs (epochs)'], total['Difference'], total['n']) == ('41.5 ± 0.7 (19)', '+9.5', '2')
@@ -59,9 +59,9 @@ def test_the_shortest_that_is_long_enough(suites, cells, ours):
     ],
     ids=['short', 'recipe', 'lr', 'batch', 'data', 'pixels', 'network', 'unknown'],
 )
-def test_what_is_too_short_or_differs_by_more_than_epochs_is_none(suites, cells, ours, facts):
+def test_what_is_too_short_or_differs_by_more_than_epochs_is_none(suites, cells, ours, facts, rendered):
     found = suites((ours, [50], {}, {'data_sha256': 'e' * 64}), (None, [30], {}, {'data_sha256': 'e' * 64} | facts))
-    (line,) = cells(render_comparisons(found, [TOTAL]))
+    (line,) = cells(rendered(found, [TOTAL]))
     assert line['Reached'] == 'no run yet' and line['Difference'] == ''
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from hgkd_mm.errors import RecordError
 from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, LINEAR, PLAIN, Start
-from hgkd_mm.evidence.comparisons import render_comparisons
+from hgkd_mm.evidence.comparisons import find, render_comparisons
 from hgkd_mm.evidence.measured import read_suites
 from hgkd_mm.evidence.page import render, render_paper, write_page
 from hgkd_mm.leaderboard.collect import METHOD_NAMES, SCRATCH
@@ -54,7 +54,7 @@ def differences(folder, claim):
 def test_every_claim_has_the_numbers_of_its_records(records, cells):
     claims = [claim for claim in PLAIN_CLAIMS if claim.metric != LINEAR and claim.labels == 100 and claim.ours == PLAIN]
     claims = [claim for claim in claims if claim.over and not claim.over.variant and claim.budget == EQUAL]
-    lines = cells(render_comparisons(read_suites([records])[0], claims))
+    lines = cells(render_comparisons(find(read_suites([records])[0], claims), claims))
     each = [differences(records, claim) for claim in claims]
     p_values = [stats.ttest_1samp(values, 0).pvalue for values in each]
     for found, claim, values, p, corrected in zip(lines, claims, each, p_values, holm(p_values), strict=True):
@@ -73,7 +73,7 @@ def test_what_was_not_run_says_so_and_a_single_pair_has_no_interval(records, tmp
         if record['seed'] == 0 and (record['pretraining'] or {}).get('method') != 'SparK':
             (tmp_path / 'some' / path.parent.name).mkdir(parents=True)
             (tmp_path / 'some' / path.parent.name / path.name).write_text(path.read_text())
-    lines = cells(render_comparisons(read_suites([tmp_path])[0], PLAIN_CLAIMS))
+    lines = cells(render_comparisons(find(read_suites([tmp_path])[0], PLAIN_CLAIMS), PLAIN_CLAIMS))
     ordered = sorted(PLAIN_CLAIMS, key=lambda claim: (claim.ours != PLAIN, claim.must is None))
     for found, claim in zip(lines, ordered, strict=True):
         was_run = (claim.over, claim.budget) in (

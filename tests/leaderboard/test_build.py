@@ -51,9 +51,9 @@ def test_markdown_has_every_row_with_budget_and_gains(built):
     assert _table(classification) == [
         [*start, 'top-1 %', 'Gain over scratch', 'Gain over SparK', 'Runs'],
         ['---'] * 6,
-        ['H-GKD (vit-s14 layer 9)', '20 epochs, 60 % masked', '46.0 ± 1.4', '+15.5 (p=0.02)', '+13.5', '2'],
+        ['H-GKD (vit-s14 layer 9)', '20 epochs, 60 % masked', '46.0 ± 1.4', '+15.5 (p=0.02)', '+13.5 (1 pair)', '2'],
         ['SparK', '20 epochs', '31.5', '+1.5', '–', '1'],
-        ['from scratch', '–', '30.5 ± 0.7', '–', '-1.5', '2'],
+        ['from scratch', '–', '30.5 ± 0.7', '–', '-1.5 (1 pair)', '2'],
     ]
     assert 'chance 9.1 %' in classification
     assert _table(detection) == [
@@ -90,7 +90,19 @@ def test_markdown_says_what_a_backbone_costs(write_record, tmp_path):
 
 @pytest.mark.parametrize(('p', 'text'), [(None, '+2.0'), (0.02, '+2.0 (p=0.02)'), (0.0004, '+2.0 (p<0.001)')])
 def test_p_has_no_more_digits_than_it_deserves(p, text):
-    assert gain_text(Gain(2.0, 3, p)) == text
+    assert gain_text(Gain(2.0, 3, p), 3) == text
+
+
+@pytest.mark.parametrize(
+    ('gain', 'text'),
+    [
+        (Gain(2.0, 1, None), '+2.0 (1 pair)'),
+        (Gain(2.0, 0, None), '+2.0 (0 pairs)'),
+        (Gain(2.0, 2, 0.02), '+2.0 (p=0.02, 2 pairs)'),
+    ],
+)
+def test_a_gain_of_fewer_pairs_than_runs_says_so(gain, text):
+    assert gain_text(gain, 4) == text
 
 
 def test_csv_and_json_have_every_metric_of_every_row(built):

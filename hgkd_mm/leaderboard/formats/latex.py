@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..collect import SPARK, Table
+from ..collect import SCRATCH, SPARK, Table
 from ..names import data_name, gain_text, label, number, pretraining_budget, protocol_facts, start_name
 
 SPECIAL = str.maketrans(
@@ -35,7 +35,7 @@ def _table(table: Table) -> str:
         for m in metrics:
             text = escape(number(row, m)) if m in row.metrics else '--'
             cells.append(rf'\textbf{{{text}}}' if m in row.metrics and row.mean(m) == best[m] else text)
-        gains = [gain_text(table.gain(row, metrics[0])), gain_text(table.gain(row, metrics[0], SPARK))]
+        gains = [gain_text(table.gain(row, metrics[0], over), len(row.runs)) for over in (SCRATCH, SPARK)]
         lines.append(' & '.join([*cells, *(escape(text) or '--' for text in gains), str(len(row.runs))]) + r' \\')
     facts = ', '.join(f'{term.lower()} {value}' for term, value in protocol_facts(table))
     caption = f'{table.task.capitalize()} on {data_name(table)}: {facts}. Mean and standard deviation over n runs.'

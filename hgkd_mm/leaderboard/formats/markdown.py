@@ -20,7 +20,7 @@ from ..reported import Reported, state_of
 #: What a gain's p is, and is worth.
 CAUTION = (
     'of the runs that share fold and seed, with p of the paired two-sided t-test. From few runs p is a rough guide, '
-    'and over folds whose training images overlap it looks smaller than it is.'
+    'and over seeds of one fold, or folds whose training images overlap, it looks smaller than it is.'
 )
 _SHORT = {SCRATCH: 'scratch', SPARK: SPARK}
 
@@ -41,13 +41,14 @@ def _table(table: Table) -> str:
     head += [*(f'Gain over {_SHORT[over]}' for over in twins), 'Runs']
     lines = []
     for row in table.rows:
+        runs = len(row.runs)
         results = [number(row, metric) if metric in row.metrics else '–' for metric in table.metrics]
         gains = [
-            ', '.join(text for metric in table.metrics if (text := gain_text(table.gain(row, metric, over)))) or '–'
+            ', '.join(filter(None, (gain_text(table.gain(row, metric, over), runs) for metric in table.metrics))) or '–'
             for over in twins
         ]
         start = [start_name(row), pretraining_budget(row) or '–']
-        lines.append([row.model.backbone] * several + [*start, *results, *gains, str(len(row.runs))])
+        lines.append([row.model.backbone] * several + [*start, *results, *gains, str(runs)])
     return f'**{table.task.capitalize()}**: {cell(shared_facts(table))}\n\n{markdown_table(head, lines)}'
 
 

@@ -63,5 +63,5 @@ def _cell(table: Table, row: Row | None) -> str:
     metric = primary_metric(table.task)
     if row is None or metric not in row.metrics:
         return '–'
-    gain = table.gain(row, metric)
-    return f'{number(row, metric)}, n={len(row.runs)}' + (f'; {gain_text(gain)}' if gain else '')
+    runs = len(row.runs)
+    return '; '.join(filter(None, [f'{number(row, metric)}, n={runs}', gain_text(table.gain(row, metric), runs)]))
