@@ -62,7 +62,7 @@ def demo_steps(amp: bool = False) -> list[Step]:
         Step('H-GKD pretraining', pretrain, backbone, 780, [manifest, TEACHER]),
     ]
     draw = {
-        pretraining / 'pictures/1-token-maps.png': (['tokens', PRETRAINING, str(pretraining)], backbone),
+        pretraining / 'pictures/1-token-maps.png': (['tokens', PRETRAINING, str(pretraining), '--unseen'], backbone),
         pretraining / 'pictures/2-explained-variance.png': (['explained-variance', str(pretraining)], backbone),
     }
     for start, weights in (('scratch', None), ('hgkd', backbone)):

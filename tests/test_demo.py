@@ -64,6 +64,8 @@ def test_the_demo_compares_both_starts_on_all_tasks_with_existing_configs():
     assert runs == [
         f'{task}-{start}' for start in ('scratch', 'hgkd') for task in ('detection', 'classification', 'segmentation')
     ]
+    (tokens,) = (s.command for s in chain if 'tokens' in s.command)
+    assert '--unseen' in tokens
     for s in chain:
         assert Path(s.command[0]).is_file()
         assert all(Path(a).is_file() for a in s.command if a.startswith('configs/'))

@@ -17,7 +17,7 @@ def main() -> None:
         command = commands.add_parser(name, help=(function.__doc__ or '').splitlines()[0])
         command.add_argument('config')
         command.add_argument('checkpoint')
-        command.add_argument('--indices', type=int, nargs='+', default=list(range(6)), help='samples to draw')
+        command.add_argument('--indices', type=int, nargs='+', help='samples to draw; six without it')
         add_cfg_options(command)
         command.add_argument('--out', required=True, help='PNG to write')
         if function is draw_tokens:
@@ -30,7 +30,8 @@ def main() -> None:
         path = draw_explained_variance(args.work_dir, args.out)
     else:
         more = {'unseen': args.unseen} if args.command == 'tokens' else {}
-        path = DRAW[args.command](args.config, args.checkpoint, args.out, args.cfg_options, args.indices, **more)
+        more |= {'indices': args.indices} if args.indices else {}
+        path = DRAW[args.command](args.config, args.checkpoint, args.out, args.cfg_options, **more)
     print(f'wrote {path}')
 
 

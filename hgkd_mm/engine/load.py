@@ -49,13 +49,13 @@ def load_model(
     return cfg, model
 
 
-def load_samples(cfg: Config, loader: str, indices: Sequence[int]) -> tuple[Any, list[dict]]:
+def load_samples(cfg: Config, loader: str, indices: Sequence[int] | int) -> tuple[Any, list[dict]]:
     """Build a data set of the config and run its pipeline on some samples.
 
     Args:
         cfg: The config.
         loader: ``'train_dataloader'`` or ``'val_dataloader'``.
-        indices: Sample numbers; taken modulo the size of the data set.
+        indices: Sample numbers; taken modulo the size of the data set. Or how many, evenly spaced from first to last.
 
     Returns:
         The data set and the samples.
@@ -63,9 +63,11 @@ def load_samples(cfg: Config, loader: str, indices: Sequence[int]) -> tuple[Any,
     check_data(cfg, [loader])
     dataset = DATASETS.build(cfg[loader].dataset)
     dataset.full_init()
+    last = len(dataset) - 1
+    chosen = np.linspace(0, last, indices).round().astype(int).tolist() if isinstance(indices, int) else indices
     np.random.seed(0)  # the masks of pretraining samples
     torch.manual_seed(0)
-    return dataset, [dataset[index % len(dataset)] for index in indices]
+    return dataset, [dataset[index % len(dataset)] for index in chosen]
 
 
 def rgb(inputs: torch.Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from .ablations import render_ablations
 from .comparisons import find, forest, judged, render_answers, render_comparisons
 from .convergence import pretrained, render_convergence, render_pretraining
 from .cost import render_costs
+from .diagnostics import diagnosed, render_diagnostics
 from .measured import Suite, read_suites
 from .students import render_students
 
@@ -60,6 +61,7 @@ def render(suites: Sequence[Suite]) -> dict[str, str]:
         'ablations': _each(suites, render_ablations),
         'convergence': _each(suites, render_convergence),
         'pretraining': _each(filter(pretrained, suites), render_pretraining),
+        'diagnostics': _each(filter(diagnosed, suites), render_diagnostics),
         'cost': render_costs(*FULL_SCALE),
     }
 

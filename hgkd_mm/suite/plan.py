@@ -330,7 +330,8 @@ class _Expansion:
     def _pictures(self, what: str, run: Job, config: str, options: dict) -> None:
         folder = str(Path(run.product).parent)
         product = f'{folder}/pictures/{what}.png'
-        command = [tool('visualize.py'), what, config, folder, '--cfg-options', *_texts(options), '--out', product]
+        command = [tool('visualize.py'), what, config, folder, *(['--unseen'] if what == 'tokens' else [])]
+        command += ['--cfg-options', *_texts(options), '--out', product]
         name = run.name.partition('/')[2].rpartition('-')[0]
         self._add('pictures', name, what, [run], product, command, work=_START + 5)
 

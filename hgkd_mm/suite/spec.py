@@ -66,6 +66,7 @@ class Training(_Part):
             rows of a table must share it. Detectors have none on CPUs.
         seconds_per_image: On one core; only for estimates, until runs of the kind have finished.
         pictures: What ``tools/visualize.py`` draws of the runs of the first fold and seed, for the leaderboard's page.
+            ``tokens`` are of unseen scenes, which the config's DiagnosticsHook names.
     """
 
     config: str

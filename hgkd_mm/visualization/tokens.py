@@ -62,7 +62,7 @@ def draw_tokens(
     checkpoint: str | os.PathLike,
     out: str | os.PathLike,
     options: dict | None = None,
-    indices: Sequence[int] = range(6),
+    indices: Sequence[int] | None = None,
     unseen: bool = False,
 ) -> Path:
     """Draw image, what the student saw, the teacher's tokens and the student's prediction of them.
@@ -72,7 +72,8 @@ def draw_tokens(
         checkpoint: Its checkpoint.
         out: PNG to write.
         options: As ``--cfg-options``.
-        indices: Samples to draw, one a row.
+        indices: Samples to draw, one a row. None for six: the first; evenly spaced ones of unseen images, which are
+            sorted by class.
         unseen: Take them from the images of the config's DiagnosticsHook, which are not trained on.
 
     Raises:
@@ -84,7 +85,7 @@ def draw_tokens(
         raise ConfigError(f'{config} has no TeacherHook: token maps are those of H-GKD runs')
     if unseen:
         cfg.train_dataloader.dataset = unseen_dataset(cfg)
-    _, samples = load_samples(cfg, 'train_dataloader', indices)
+    _, samples = load_samples(cfg, 'train_dataloader', indices or (6 if unseen else range(6)))
     batch = dict(inputs=torch.stack([s['inputs'] for s in samples]), data_samples=[s['data_samples'] for s in samples])
     teacher = TeacherGroup(teachers[0])
     if not teacher.is_single or teacher.teachers[0].target != 'full':

@@ -21,7 +21,17 @@ from hgkd_mm.utils import insert_block
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     f'<!-- {name} -->\n<!-- /{name} -->\n'
-    for name in ('answers', 'paper', 'comparisons', 'students', 'ablations', 'convergence', 'pretraining', 'cost')
+    for name in (
+        'answers',
+        'paper',
+        'comparisons',
+        'students',
+        'ablations',
+        'convergence',
+        'pretraining',
+        'diagnostics',
+        'cost',
+    )
 ]
 #: Of the synthetic records, which have no variants.
 EQUAL = 'equal fine-tuning'
@@ -116,9 +126,9 @@ def test_a_document_without_a_block_stays_as_it_is(records, tmp_path, monkeypatc
 
 
 def test_the_study_alone_is_unfolded(suites, ours):
-    suites((ours, [50], {'linear_top1': [40]}), name='study')
-    blocks = render(suites((ours, [40], {'linear_top1': [30]}), name='other'))
-    for name in ('ablations', 'convergence', 'pretraining'):
+    suites((ours, [50], {'linear_top1': [40], 'rank_stage1': [9]}), name='study')
+    blocks = render(suites((ours, [40], {'linear_top1': [30], 'rank_stage1': [8]}), name='other'))
+    for name in ('ablations', 'convergence', 'pretraining', 'diagnostics'):
         assert re.findall(r'(<details.*>)\n<summary><code>(\w+)</code></summary>\n\n\|', blocks[name]) == [
             ('<details>', 'other'),
             ('<details open>', 'study'),

@@ -6,13 +6,16 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from hgkd_mm.engine import train
 from hgkd_mm.engine.config import load_config
+from hgkd_mm.engine.load import load_samples
 from hgkd_mm.errors import ConfigError, DataError
 from hgkd_mm.transfer import load_checkpoint_file
 from hgkd_mm.visualization import draw_tokens
+from hgkd_mm.visualization.tokens import unseen_dataset
 
 CONFIG = 'configs/pretraining/hgkd_resnet18_1xb16-coslr-12e_cutoutscenes.py'
 CLASSES = (
@@ -93,15 +96,23 @@ def test_run_exports_a_plain_backbone_and_logs_what_matters(data_root, tmp_path)
         assert -0.2 < record['curves'][f'cka_stage{stage}'][0][1] <= 1
     picture = draw_tokens(tmp_path / 'run.py', tmp_path / 'run', tmp_path / 'tokens.png', indices=[0, 9], unseen=True)
     assert Image.open(picture).size[0] > 400
+    cfg = Config.fromfile(tmp_path / 'run.py')
+    cfg.train_dataloader.dataset = unseen_dataset(cfg)
+    dataset, samples = load_samples(cfg, 'train_dataloader', 3)  # evenly spaced: they are sorted by class
+    paths = [sample['data_samples'].img_path for sample in samples]
+    last = len(dataset) - 1
+    assert paths == [dataset.get_data_info(index)['img_path'] for index in (0, round(last / 2), last)]
+    assert all('classification/val' in path for path in paths)
 
 
-def test_diagnostics_leave_the_training_as_it_is(data_root, tmp_path):
+@pytest.mark.parametrize('kind', ['DiagnosticsHook', 'ProbeHook'])
+def test_what_only_watches_leaves_the_training_as_it_is(kind, data_root, tmp_path):
     def often(cfg):
-        (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'DiagnosticsHook')
+        (hook,) = (hook for hook in cfg.custom_hooks if hook.type == kind)
         hook.interval = 1
 
     def never(cfg):
-        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'DiagnosticsHook']
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != kind]
 
     weights = []
     for name, edit in (('often', often), ('never', never)):

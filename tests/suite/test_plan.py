@@ -37,6 +37,8 @@ def test_every_combination_is_there_and_waits_for_what_it_needs(expand):
     assert counts == {'data': 2, 'tokens': 2, 'pretrain': 6, 'finetune': 24, 'latency': 2, 'leaderboard': 1}
     by_name = {job.name: job for job in plan.jobs}
     for job in plan.jobs:
+        if job.kind == 'pictures':  # of scenes that no training saw
+            assert ('--unseen' in job.command) == ('tokens' in job.command)
         if job.kind == 'finetune' and '-hgkd-' in job.name:
             (before,) = (by_name[need] for need in job.needs if by_name[need].kind == 'pretrain')
             assert before.title.rpartition('resnet18')[2] == job.title.rpartition('resnet18')[2]  # same fold and seed
