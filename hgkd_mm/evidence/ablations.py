@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from ..leaderboard.collect import Row, Table, paired_gain
 from ..leaderboard.names import (
     gain_text,
+    label_percent,
     markdown_table,
     method_name,
     pretraining_budget,
@@ -15,7 +16,7 @@ from ..leaderboard.names import (
 )
 from .axes import AXES, VARIANTS, Arm, Axis, axis_of, find_plain
 from .claims import PLAIN
-from .measured import PROBES, Suite, labels, quantity
+from .measured import PROBES, Suite, quantity
 
 
 def render_ablations(suite: Suite) -> str:
@@ -80,7 +81,7 @@ def _columns(suite: Suite) -> list[tuple[Table, str]]:
 def _markdown(head: list[str], suite: Suite, lines: list[list[str]]) -> str:
     """Render lines of ``head`` and :func:`_cells`, without the columns that are empty."""
     head = [*head, *PROBES.values()]
-    head += [f'{quantity(metric, labels(table))}, {protocol_name(table)}' for table, metric in _columns(suite)]
+    head += [f'{quantity(metric, label_percent(table))}, {protocol_name(table)}' for table, metric in _columns(suite)]
     used = [number for number in range(len(head)) if any(line[number] for line in lines)]
     return markdown_table([head[n] for n in used], [[line[n] for n in used] for line in lines])
 
@@ -93,7 +94,7 @@ def _cells(suite: Suite, frozen: Mapping[tuple, Arm], arm: Arm, plain: Arm, any_
         [_cell(suite, *where, metric, plain, any_network) for where in arm if where[0] is table]
         for table, metric in _columns(suite)
     ]
-    return [next(filter(None, found), '') for found in (*probes, *tuned)]
+    return [' / '.join(filter(None, found)) for found in (*probes, *tuned)]
 
 
 def _cell(suite: Suite, table: Table, row: Row, metric: str, plain: Arm, any_network: bool) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..leaderboard.collect import SCRATCH, Row, Table, Values, fold_differences, paired_differences
 from ..leaderboard.compare import over_identities
-from ..leaderboard.names import data_name, markdown_table, pretraining_budget, protocol_hash, spread
+from ..leaderboard.names import data_name, label_percent, markdown_table, pretraining_budget, protocol_hash, spread
 from ..leaderboard.record import METRICS, primary_metric
 from ..statistics.bootstrap import Interval
 from ..statistics.holm import holm
@@ -15,7 +15,7 @@ from ..visualization.forest import Difference
 from .claims import CLAIMS, FIRST_CHOICE, OWED_TO, STUDY, Claim, Start
 from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time
 from .longer import longer_scratch
-from .measured import Suite, labels, quantity
+from .measured import Suite, quantity
 
 NAMED = ['Metric', 'Minus', 'Must / aim', 'Reached']
 HEAD = [*NAMED, 'Difference', '95 % interval', 'n', *(P_VALUES := ['p', 'p, folds', 'p, Holm']), 'p, signs']
@@ -94,7 +94,7 @@ def find(suites: Iterable[Suite], claims: Sequence[Claim] = CLAIMS) -> list[Comp
 
 def _find(suite: Suite, claim: Claim) -> Iterable[Comparison]:
     probe = claim.metric not in METRICS[claim.task]  # the same under every protocol, however many labels that had
-    tables = suite.frozen() if probe else [table for table in suite.tables if labels(table) == claim.labels]
+    tables = suite.frozen() if probe else [table for table in suite.tables if label_percent(table) == claim.labels]
     for table in tables:
         if not probe and table.task != claim.task:
             continue

@@ -5,10 +5,10 @@ from statistics import fmean
 
 from ..leaderboard.collect import Row, Run
 from ..leaderboard.curves import Curve
-from ..leaderboard.names import markdown_table, protocol_short, row_name, row_names
+from ..leaderboard.names import label_percent, markdown_table, protocol_short, row_name, row_names
 from ..leaderboard.record import PretrainingRecord, primary_metric
 from ..visualization.curves import PRETRAINING
-from .measured import PROBES, Suite, labels, quantity
+from .measured import PROBES, Suite, quantity
 
 #: Parts of a training.
 PARTS = {'Half': 0.5, 'Three quarters': 0.75, 'End': 1.0}
@@ -21,7 +21,7 @@ def render_convergence(suite: Suite) -> str:
     lines = []
     for table in suite.tables:
         metric = primary_metric(table.task)
-        name = f'{quantity(metric, labels(table))}, {protocol_short(table)}'
+        name = f'{quantity(metric, label_percent(table))}, {protocol_short(table)}'
         for row, start in zip(table.rows, row_names(table.rows), strict=True):
             means = _at_parts([_tuning(run, metric) for run in row.runs], table.protocol.epochs, decimals=1)
             lines.append([name, start, *means, str(len(row.runs))])

@@ -13,6 +13,7 @@ from mmpretrain.models import VisionTransformer
 from ..datasets.checks.imagenet import IMAGES
 from ..datasets.transforms import random_patch_mask
 from ..engine.config import load_config
+from ..errors import ConfigError
 from ..leaderboard.names import markdown_table
 from ..registry import MODELS
 from ..seeding import seeded
@@ -22,8 +23,8 @@ from ..speed.macs import count_macs
 TRAINING = 3
 
 
-class Cost(NamedTuple):
-    """Images that are trained on, and multiply-accumulates of one of them in 1e9: forward passes of each part."""
+class Arithmetic(NamedTuple):
+    """Images that are trained on, and 1e9 multiply-accumulates of one of them: forward passes of each part."""
 
     images: int
     student: float
@@ -48,7 +49,12 @@ def vit_gmacs(arch: str, tokens: int, patch_size: int) -> float:
         arch: One of mmpretrain's ``VisionTransformer.arch_zoo``.
         tokens: Number of patches.
         patch_size: Side of a patch in pixels.
+
+    Raises:
+        ConfigError: There is no such architecture.
     """
+    if arch not in VisionTransformer.arch_zoo:
+        raise ConfigError(f'vit_gmacs: no architecture {arch!r}; there are {", ".join(VisionTransformer.arch_zoo)}')
     shape = VisionTransformer.arch_zoo[arch]
     width, length = shape['embed_dims'], tokens + 1
     layer = length * (4 * width**2 + 2 * width * shape['feedforward_channels']) + 2 * length**2 * width
@@ -56,12 +62,12 @@ def vit_gmacs(arch: str, tokens: int, patch_size: int) -> float:
 
 
 @torch.no_grad()
-def pretraining_cost(cfg: Config, teacher_arch: str = 'base', teacher_patch: int = 16, num_masks: int = 8) -> Cost:
+def pretraining_cost(cfg: Config, teacher_arch: str, teacher_patch: int, num_masks: int = 8) -> Arithmetic:
     """Count a masked distillation on ImageNet.
 
     Args:
         cfg: Config of the pretraining.
-        teacher_arch: See :func:`vit_gmacs`.
+        teacher_arch: See :func:`vit_gmacs`; a config names no more than the file of the teacher's weights.
         teacher_patch: Side of the teacher's patches in pixels.
         num_masks: Masks to average over: halos differ.
     """
@@ -78,7 +84,7 @@ def pretraining_cost(cfg: Config, teacher_arch: str = 'base', teacher_patch: int
     analyzer = FlopAnalyzer(model.neck, (feats, None)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     grid = cfg.teacher_img_size // teacher_patch
     projection = model.head.projection.weight.numel() * grid**2
-    return Cost(
+    return Arithmetic(
         images=IMAGES['train'] * cfg.train_cfg.max_epochs,
         student=student / num_masks / 1e9,
         decoder=(analyzer.total() + projection) / 1e9,
@@ -86,24 +92,31 @@ def pretraining_cost(cfg: Config, teacher_arch: str = 'base', teacher_patch: int
     )
 
 
-def finetuning_cost(cfg: Config, img_size: int = 224) -> Cost:
-    """Count a supervised training of a dense classifier's backbone on ImageNet."""
+def finetuning_cost(cfg: Config) -> Arithmetic:
+    """Count a supervised training of a dense classifier's backbone on ImageNet, at the config's resolution."""
     init_default_scope(cfg.default_scope)
     backbone = MODELS.build(cfg.model.backbone)
+    (img_size,) = (hook.protocol.resolution for hook in cfg.custom_hooks if hook.type.endswith('ResultHook'))
     dense, _ = count_macs(backbone, torch.ones(1, img_size // 32, img_size // 32, dtype=torch.bool))
-    return Cost(IMAGES['train'] * cfg.train_cfg.max_epochs, dense / 1e9, 0.0, 0.0)
+    return Arithmetic(IMAGES['train'] * cfg.train_cfg.max_epochs, dense / 1e9, 0.0, 0.0)
 
 
-def render_costs(pretraining: str | os.PathLike, finetuning: str | os.PathLike, sustained: tuple = (100, 300)) -> str:
+def render_costs(
+    pretraining: str | os.PathLike,
+    finetuning: str | os.PathLike,
+    teacher: tuple[str, int],
+    sustained: tuple = (100, 300),
+) -> str:
     """Write a table of both trainings.
 
     Args:
         pretraining: Config.
         finetuning: Config.
+        teacher: Its architecture, see :func:`vit_gmacs`, and the side of its patches in pixels.
         sustained: Speeds to give hours for, in 1e12 operations a second.
     """
     costs = {
-        str(pretraining): pretraining_cost(load_config(pretraining)),
+        str(pretraining): pretraining_cost(load_config(pretraining), *teacher),
         str(finetuning): finetuning_cost(load_config(finetuning)),
     }
     head = ['Config', 'Images', 'Student', 'Decoder', 'Teacher', '1e18 operations']

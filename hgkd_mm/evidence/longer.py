@@ -27,7 +27,7 @@ def longer_scratch(tables: Iterable[Table], table: Table, row: Row, claim: Claim
     Returns:
         Of those that are long enough the shortest; None when there is none, or the time is not known.
     """
-    enough = _images(table, row, claim)
+    enough = _images_needed(table, row, claim)
     if enough is None:
         return None
     found = [
@@ -42,7 +42,7 @@ def longer_scratch(tables: Iterable[Table], table: Table, row: Row, claim: Claim
     return min(found, key=_tuned, default=None)
 
 
-def _images(table: Table, row: Row, claim: Claim) -> float | None:
+def _images_needed(table: Table, row: Row, claim: Claim) -> float | None:
     """Return how many images of fine-tuning take as long as pretraining and fine-tuning, times what is asked."""
     pretrained, tuned = pretraining_seconds(row), _tuned(row)
     if not pretrained or not tuned:

@@ -1,7 +1,6 @@
 """What the records of a suite say of a start: accuracies after fine-tuning, and probes of the frozen backbone."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from ..errors import RecordError
 from ..leaderboard.collect import Found, Row, Run, Table, Values, find_runs, make_tables
+from ..leaderboard.names import percent_text, without_percent
 from ..leaderboard.record import METRICS, Model, Pretraining, PretrainingRecord
 from .claims import LINEAR, SHARE
 
@@ -17,7 +17,6 @@ from .claims import LINEAR, SHARE
 PROBES = {LINEAR: 'linear probe %', 'knn_top1': 'kNN %'}
 LABELS = {SHARE: "linear probe, % of the teacher's"} | PROBES
 LABELS |= {name: metric.label for metrics in METRICS.values() for name, metric in metrics.items()}
-_OF_THE_LABELS = re.compile(r', ([\d.]+) % of the labels$')
 
 
 class Suite(NamedTuple):
@@ -61,7 +60,7 @@ class Suite(NamedTuple):
         found: dict[tuple, dict[tuple[Model, Pretraining], dict[tuple, Run]]] = defaultdict(lambda: defaultdict(dict))
         first: dict[tuple, Table] = {}
         for table in self.tables:
-            data = _OF_THE_LABELS.sub('', table.dataset.name), table.dataset.version
+            data = without_percent(table), table.dataset.version
             first.setdefault(data, table)
             for row in table.rows:
                 pretraining = row.start
@@ -97,15 +96,9 @@ def _probe(record: PretrainingRecord, metric: str) -> float | None:
     return curve[-1][1] if curve else None
 
 
-def labels(table: Table) -> float:
-    """Return what percentage of the labels fine-tuning has, as the data set's name says."""
-    share = _OF_THE_LABELS.search(table.dataset.name)
-    return float(share[1]) if share else 100.0
-
-
 def quantity(metric: str, percent: float) -> str:
     """Name a metric, and the percentage of the labels when it is not all of them."""
-    return LABELS[metric] + ('' if percent == 100 else f', {percent:g} % of the labels')
+    return ', '.join(filter(None, [LABELS[metric], percent_text(percent)]))
 
 
 def read_suites(folders: Iterable[str | os.PathLike]) -> tuple[list[Suite], list[str]]:

@@ -21,13 +21,31 @@ VARIANT_NAMES = {
 }
 
 
+#: How the name of a data set ends of whose labels fine-tuning has a part.
+_SHARE = re.compile(r', ([\d.]+) % of the labels$')
+
+
+def label_percent(table: Table) -> float:
+    """Return what percentage of the labels fine-tuning has, as the data set's name says."""
+    share = _SHARE.search(table.dataset.name)
+    return float(share[1]) if share else 100.0
+
+
+def percent_text(percent: float) -> str:
+    """Write the percentage of the labels; empty of all of them."""
+    return '' if percent == 100 else f'{percent:g} % of the labels'
+
+
+def without_percent(table: Table) -> str:
+    """Name the data set whatever share of its labels fine-tuning has."""
+    return _SHARE.sub('', table.dataset.name)
+
+
 def data_name(table: Table) -> str:
     """Name the data set with its version, then the share of its labels and the folds."""
-    data = table.dataset
-    name, comma, share = data.name.partition(', ')
-    version = f' {data.version}' if data.version else ''
-    folds = ', '.join(map(str, table.folds))
-    return name + version + comma + share + (f', fold{"s" if len(table.folds) > 1 else ""} {folds}' if folds else '')
+    version = f' {table.dataset.version}' if table.dataset.version else ''
+    folds = f'fold{"s" if len(table.folds) > 1 else ""} {", ".join(map(str, table.folds))}' if table.folds else ''
+    return ', '.join(filter(None, [without_percent(table) + version, percent_text(label_percent(table)), folds]))
 
 
 def with_variant(method: str, variant: str | None) -> str:

@@ -70,7 +70,7 @@ def draw_learning_curves(tables: Sequence[Table], out: str | os.PathLike) -> Pat
     figure = Figure(figsize=(6 * columns, 3.2 * lines + 1), layout='constrained')
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     name = iter(names)
-    for axis, table in zip(axes, tables, strict=False):
+    for axis, table in zip(axes[: len(tables)], tables, strict=True):
         metric = primary_metric(table.task)
         for row in table.rows:
             curves = [{point.epoch: point.metrics[metric] for point in run.record.curve} for run in row.runs]

@@ -4,7 +4,8 @@ from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from torch import nn
 
-from hgkd_mm.evidence.cost import Cost, finetuning_cost, pretraining_cost, vit_gmacs
+from hgkd_mm.errors import ConfigError
+from hgkd_mm.evidence.cost import Arithmetic, finetuning_cost, pretraining_cost, vit_gmacs
 
 STUDENT = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3))
 
@@ -18,6 +19,7 @@ def config(mask_ratio):
             mask_ratio=mask_ratio,
             teacher_img_size=224,
             train_cfg=dict(max_epochs=2),
+            custom_hooks=[dict(type='ResultHook', protocol=dict(resolution=128))],
             model=dict(
                 type='HGKD',
                 data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
@@ -56,10 +58,18 @@ def test_transformer_is_counted_as_its_layers_and_its_attention():
     assert vit_gmacs('base', 196, 16) == pytest.approx(17.58, abs=0.02)  # as model zoos give it
 
 
+def test_the_teacher_that_is_named_is_counted_and_no_other_is_made_up():
+    one = config(0.5)
+    base, small = (pretraining_cost(one, arch, 16, num_masks=1).teacher for arch in ('base', 'small'))
+    assert (base, small) == (vit_gmacs('base', 196, 16), vit_gmacs('small', 196, 16))
+    with pytest.raises(ConfigError, match="no architecture 'vast'; there are .*base"):
+        vit_gmacs('vast', 196, 16)
+
+
 def test_all_visible_the_student_costs_what_it_costs_dense_but_for_padding():
-    cost, dense = pretraining_cost(config(0.0), num_masks=1), finetuning_cost(config(0.0), 128)
+    cost, dense = pretraining_cost(config(0.0), 'base', 16, num_masks=1), finetuning_cost(config(0.0))
     assert 0.8 * dense.student < cost.student < dense.student
-    assert pretraining_cost(config(0.75), num_masks=4).student < 0.3 * dense.student
+    assert pretraining_cost(config(0.75), 'base', 16, num_masks=4).student < 0.3 * dense.student
     assert cost.images == 2 * 1_281_167
 
 
@@ -69,11 +79,11 @@ def test_decoder_is_counted_with_the_projection_to_the_teachers_grid():
     blocks = 9 * (16 * 16 * level2 + 24 * 24 * level3) + 24 * 16 * level3
     expected = projections + blocks + 16 * 768 * 14 * 14
     norms = 4 * (16 * level2 + 24 * level3)  # what the analyzer may count for BatchNorm and interpolation
-    found = pretraining_cost(config(0.5), num_masks=1).decoder * 1e9
+    found = pretraining_cost(config(0.5), 'base', 16, num_masks=1).decoder * 1e9
     assert expected <= found <= expected + norms
 
 
 def test_hours_follow_from_the_operations():
-    cost = Cost(images=1_000_000, student=2.0, decoder=1.0, teacher=11.0)
+    cost = Arithmetic(images=1_000_000, student=2.0, decoder=1.0, teacher=11.0)
     assert cost.exaflops == pytest.approx(1e6 * 2 * (3 * 3 + 11) * 1e9 / 1e18)
     assert cost.hours(100) == pytest.approx(cost.exaflops * 1e18 / 100e12 / 3600)

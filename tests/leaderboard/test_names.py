@@ -2,13 +2,20 @@
 
 from hgkd_mm.evidence.claims import CHOSEN
 from hgkd_mm.leaderboard.collect import make_tables
-from hgkd_mm.leaderboard.names import data_name, row_names, start_name
+from hgkd_mm.leaderboard.names import data_name, label_percent, percent_text, row_names, start_name, without_percent
 
 
 def test_a_share_of_the_labels_stands_behind_the_version(make_record, found_of):
     data = dict(version='1.0', fold=3, num_train=100, num_val=20)
     (table,) = make_tables(found_of(make_record(30.0, dataset=dict(data, name='Toy, 10 % of the labels'))).runs)
     assert data_name(table) == 'Toy 1.0, 10 % of the labels, fold 3'
+    assert (label_percent(table), without_percent(table)) == (10, 'Toy')
+
+
+def test_a_comma_in_the_name_of_the_data_is_no_share_of_its_labels(make_record, found_of):
+    (table,) = make_tables(found_of(make_record(30.0, dataset=dict(name='Toys, wooden', version='2', fold=0))).runs)
+    assert data_name(table) == 'Toys, wooden 2, fold 0'
+    assert (label_percent(table), percent_text(100), percent_text(2.5)) == (100, '', '2.5 % of the labels')
 
 
 def test_variants_without_spaces_are_read_with_them(make_record, found_of, hgkd):

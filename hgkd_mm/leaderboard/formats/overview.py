@@ -9,8 +9,10 @@ from ..names import (
     epochs,
     gain_text,
     label,
+    label_percent,
     markdown_table,
     number,
+    percent_text,
     pretraining_budget,
     protocol_hash,
     start_name,
@@ -50,7 +52,7 @@ def _columns(tables: Sequence[Table]) -> list[str]:
     """Name each table's primary metric, the share of labels and the epochs; of equal names, data and protocol too."""
     names = []
     for table in tables:
-        share = table.dataset.name.partition(', ')[2]
+        share = percent_text(label_percent(table))
         metric = label(table, primary_metric(table.task))
         names.append(', '.join(filter(None, [metric, share, epochs(table.protocol.epochs)])))
     return [

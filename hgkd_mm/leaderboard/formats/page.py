@@ -35,6 +35,8 @@ from ..record import METRICS, PretrainingRecord, primary_metric
 from ..reported import Reported, state_of
 
 FOLDER = Path(__file__).parents[1] / 'page'
+#: Of the kinds of curves in one chart.
+DASHES = ('solid', 'dot', 'dash', 'dashdot')
 #: Pictures are scaled down to this width in pixels, and the page takes this many bytes of them at most.
 PICTURE_WIDTH, PICTURE_BYTES = 1100, 48 * 2**20
 
@@ -287,7 +289,7 @@ def _kinds(pretrainings: list[_Pretrained], curves: dict[str, str]) -> list[dict
     """Draw curves of some kinds by name: a run has one colour, a kind one dash."""
     return [
         _line(f'{kind} {label}'.strip(), one.curves.get(key, ())) | {'colour': colour, 'dash': dash}
-        for dash, (kind, key) in zip(('solid', 'dot', 'dash', 'dashdot'), curves.items(), strict=False)
+        for dash, (kind, key) in zip(DASHES[: len(curves)], curves.items(), strict=True)
         for colour, (label, _, one) in enumerate(pretrainings)
     ]
 
