@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hgkd_mm.leaderboard.collect import Found, Run
+from hgkd_mm.leaderboard.collect import Found, Run, make_tables
 from hgkd_mm.leaderboard.record import save_record
 
 
@@ -16,6 +16,12 @@ def make_record(record_factory):
 def found_of():
     """Factory of what is found of some records."""
     return lambda *records: Found([Run(Path(f'{i}/result.json'), record) for i, record in enumerate(records)], [])
+
+
+@pytest.fixture
+def tables_of(found_of):
+    """Factory of the tables of some records."""
+    return lambda *records: make_tables(found_of(*records).runs)
 
 
 @pytest.fixture

@@ -12,20 +12,16 @@ from hgkd_mm.leaderboard.collect import Run, find_runs, make_tables
 from hgkd_mm.leaderboard.names import start_name
 
 
-def _tables(*records):
-    return make_tables([Run(Path(f'{i}/result.json'), record) for i, record in enumerate(records)])
-
-
-def test_rows_are_ranked_by_the_primary_metric(make_record, hgkd):
+def test_rows_are_ranked_by_the_primary_metric(make_record, hgkd, tables_of):
     spark = dict(method='SparK', epochs=20)
-    (table,) = _tables(make_record(30.0), make_record(45.0, pretraining=hgkd), make_record(28.0, pretraining=spark))
+    (table,) = tables_of(make_record(30.0), make_record(45.0, pretraining=hgkd), make_record(28.0, pretraining=spark))
     assert [row.method for row in table.rows] == ['H-GKD', 'from scratch', 'SparK']
 
 
-def test_gain_is_over_scratch_of_the_same_network_and_protocol(make_record, hgkd):
+def test_gain_is_over_scratch_of_the_same_network_and_protocol(make_record, hgkd, tables_of):
     wide = dict(model=dict(name='ImageClassifier', backbone='ResNet-50', params=1))
     longer = dict(protocol=dict(epochs=99, batch_size=32, resolution=128, recipe='AdamW, cosine'))
-    short, long = _tables(
+    short, long = tables_of(
         make_record(30.0),
         make_record(10.0, **wide),
         make_record(45.0, pretraining=hgkd),
@@ -41,8 +37,8 @@ def test_gain_is_over_scratch_of_the_same_network_and_protocol(make_record, hgkd
     assert long.gain(long.rows[0], 'top1') is None
 
 
-def test_tasks_and_data_are_not_mixed(make_record):
-    tables = _tables(
+def test_tasks_and_data_are_not_mixed(make_record, tables_of):
+    tables = tables_of(
         make_record(task='segmentation'),
         make_record(task='detection'),
         make_record(),
@@ -55,11 +51,11 @@ def test_tasks_and_data_are_not_mixed(make_record):
     ]
 
 
-def test_other_data_of_the_same_name_and_fold_is_another_comparison(make_record, hgkd):
+def test_other_data_of_the_same_name_and_fold_is_another_comparison(make_record, hgkd, tables_of):
     def data(fold, size, sha):
         return dict(name='Toy', version='1', fold=fold, sha256=sha * 64, num_train=size, num_val=10)
 
-    large, small = _tables(
+    large, small = tables_of(
         make_record(30.0, dataset=data(0, 100, 'a')),
         make_record(20.0, dataset=data(1, 100, 'b')),
         make_record(50.0, dataset=data(0, 200, 'c')),
@@ -69,16 +65,16 @@ def test_other_data_of_the_same_name_and_fold_is_another_comparison(make_record,
     assert [(row.method, row.mean('top1')) for row in large.rows] == [('H-GKD', 55), ('from scratch', 50)]
     assert large.gain(large.rows[0], 'top1').value == 5
 
-    drawn_anew = _tables(make_record(30.0, dataset=data(0, 100, 'a')), make_record(40.0, dataset=data(0, 100, 'b')))
+    drawn_anew = tables_of(make_record(30.0, dataset=data(0, 100, 'a')), make_record(40.0, dataset=data(0, 100, 'b')))
     assert [[row.mean('top1') for row in table.rows] for table in drawn_anew] == [[30], [40]]
 
 
-def test_folds_are_runs_of_one_row_and_gains_are_paired_by_fold_and_seed(make_record, hgkd):
+def test_folds_are_runs_of_one_row_and_gains_are_paired_by_fold_and_seed(make_record, hgkd, tables_of):
     def data(fold):
         return dict(name='Toy', version='1', fold=fold, sha256=str(fold) * 64, num_train=100 + fold)
 
     scratch, ours = {(0, 0): 30.0, (0, 1): 31.0, (1, 0): 20.0, (1, 1): 24.0}, {(0, 0): 33.0, (0, 1): 36.0, (1, 0): 24.0}
-    (table,) = _tables(
+    (table,) = tables_of(
         *(make_record(value, seed=seed, dataset=data(fold)) for (fold, seed), value in scratch.items()),
         *(make_record(value, seed=seed, dataset=data(fold), pretraining=hgkd) for (fold, seed), value in ours.items()),
     )
@@ -92,27 +88,27 @@ def test_folds_are_runs_of_one_row_and_gains_are_paired_by_fold_and_seed(make_re
     assert gain.p == pytest.approx(2 * stats.t.sf(t, df=2))
 
 
-def test_different_recipes_are_not_averaged_as_seeds(make_record, hgkd):
+def test_different_recipes_are_not_averaged_as_seeds(make_record, hgkd, tables_of):
     protocol = dict(epochs=10, batch_size=32, resolution=128, recipe='AdamW, cosine')
-    assert len(_tables(*(make_record(protocol=dict(**protocol, sha256=c * 64)) for c in 'ab'))) == 2
-    (table,) = _tables(*(make_record(pretraining=dict(hgkd, recipe_sha256=c * 64)) for c in 'ab'))
+    assert len(tables_of(*(make_record(protocol=dict(**protocol, sha256=c * 64)) for c in 'ab'))) == 2
+    (table,) = tables_of(*(make_record(pretraining=dict(hgkd, recipe_sha256=c * 64)) for c in 'ab'))
     assert len(table.rows) == 2
 
 
-def test_seeds_are_averaged(make_record, hgkd):
+def test_seeds_are_averaged(make_record, hgkd, tables_of):
     others = {**hgkd, 'seed': 1, 'backbone_sha256': 'd' * 64}
-    (table,) = _tables(make_record(40.0, pretraining=hgkd, seed=0), make_record(44.0, pretraining=others, seed=1))
+    (table,) = tables_of(make_record(40.0, pretraining=hgkd, seed=0), make_record(44.0, pretraining=others, seed=1))
     (row,) = table.rows
     assert (row.mean('top1'), len(row.runs)) == (42, 2)
     assert row.std('top1') == pytest.approx(8**0.5)
-    assert _tables(make_record())[0].rows[0].std('top1') is None
+    assert tables_of(make_record())[0].rows[0].std('top1') is None
 
 
-def test_repeated_evaluation_counts_once_with_the_newest_and_not_the_best(make_record):
+def test_repeated_evaluation_counts_once_with_the_newest_and_not_the_best(make_record, tables_of):
     def at(hour):
         return datetime(2026, 1, 1, hour, tzinfo=timezone.utc)
 
-    (table,) = _tables(
+    (table,) = tables_of(
         make_record(20.0, created=at(2)),
         make_record(60.0, created=at(1)),
         make_record(10.0, created=at(0)),
@@ -160,11 +156,11 @@ def test_unsound_records_are_named_and_the_rest_is_read(write_record, tmp_path):
     assert 'damaged: not JSON' in problems[0]
 
 
-def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd):
+def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd, tables_of):
     spark = [
         make_record(value, pretraining=dict(method='SparK', epochs=epochs)) for value, epochs in ((50, 5.0), (31, 20.0))
     ]
-    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, epochs=20.0)), *spark)
+    (table,) = tables_of(make_record(40.0, pretraining=dict(hgkd, epochs=20.0)), *spark)
     row = next(row for row in table.rows if row.method == 'H-GKD')
     assert table.gain(row, 'top1', 'SparK').value == 9
     assert table.gain(row, 'top1') is None
@@ -172,20 +168,20 @@ def test_spark_twin_is_the_one_that_was_pretrained_as_long(make_record, hgkd):
 
 
 @pytest.mark.parametrize('order', [1, -1])
-def test_of_two_twins_that_are_as_near_it_is_the_longer(make_record, hgkd, order):
+def test_of_two_twins_that_are_as_near_it_is_the_longer(make_record, hgkd, order, tables_of):
     shorter, longer = (dict(method='SparK', epochs=epochs) for epochs in (12, 24))
     spark = [make_record(50, pretraining=shorter), make_record(31, pretraining=longer)]
-    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, epochs=18.0)), *spark[::order])
+    (table,) = tables_of(make_record(40.0, pretraining=dict(hgkd, epochs=18.0)), *spark[::order])
     row = next(row for row in table.rows if row.method == 'H-GKD')
     assert table.gain(row, 'top1', 'SparK').value == 9
 
 
-def test_a_variant_has_gains_but_is_no_twin_of_others(make_record, hgkd):
+def test_a_variant_has_gains_but_is_no_twin_of_others(make_record, hgkd, tables_of):
     spark = [
         make_record(value, pretraining=dict(method='SparK', epochs=20.0, **special))
         for value, special in ((35, {}), (50, dict(variant='half of the images unmasked')))
     ]
-    (table,) = _tables(make_record(40.0, pretraining=dict(hgkd, targets_shuffled=True)), *spark, make_record(30.0))
+    (table,) = tables_of(make_record(40.0, pretraining=dict(hgkd, targets_shuffled=True)), *spark, make_record(30.0))
     variant, control, plain, _ = table.rows
     assert [row.variant for row in table.rows] == ['half of the images unmasked', 'shuffled targets', None, None]
     assert table.gain(control, 'top1', 'SparK').value == 5

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from hgkd_mm.errors import RecordError
-from hgkd_mm.leaderboard.collect import make_tables
 from hgkd_mm.leaderboard.reported import Reported, load_reported, state_of
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +20,7 @@ def test_every_reported_number_has_a_source_and_every_config_exists():
     assert any(e.method == 'H-GKD' and e.metrics == {'top1': 80.01} for e in entries)
 
 
-def test_state_says_what_was_measured_under_the_same_protocol(make_record, found_of):
+def test_state_says_what_was_measured_under_the_same_protocol(make_record, tables_of):
     entry = Reported(**ENTRY, config='configs/x.py', recipe='AdamW, cosine', pretraining_epochs=20)
     same = make_record(48.0, pretraining=dict(method='SparK', epochs=20.0))
     others = [
@@ -33,7 +32,7 @@ def test_state_says_what_was_measured_under_the_same_protocol(make_record, found
             protocol=dict(epochs=10, batch_size=32, resolution=128, recipe='SGD'),
         ),
     ]
-    without, alone, both = (make_tables(found_of(*some).runs) for some in (others, [same], [*others, same]))
+    without, alone, both = (tables_of(*some) for some in (others, [same], [*others, same]))
     assert state_of(entry, without) == ('not run', 'not run here')
     assert state_of(entry, both) == ('reproduced', 'reproduced: 48.0 (-2.0), n = 1')
     assert state_of(Reported(**ENTRY), alone) == ('paper', 'paper only')

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,7 @@ from hgkd_mm.errors import ConfigError, HGKDError
 from hgkd_mm.suite import job
 from hgkd_mm.suite.engine import find_snakemake, locked, run
 
-WRITE = 'product.write_text("x")'
-BOARD = 'product.write_text("x"); product.with_name("leaderboard.md").write_text("| the table |")'
+from .toys import BOARD, SAVING, WRITE, when_there
 
 
 def test_jobs_run_once_in_order_and_the_table_is_shown(toy, capfd):
@@ -111,26 +109,15 @@ def test_a_job_that_snakemake_tries_again_does_not_count_as_failed_when_it_succe
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_suite_that_is_asked_to_stop_lets_its_jobs_save_and_goes_on_later(number, code, toy, capfd, tmp_path):
-    saving = """
-import signal, time
-def save(number, frame):
-    Path("saved").touch()
-    exit(75)
-signal.signal(signal.SIGTERM, save)
-Path("started").touch()
-if not Path("saved").exists():
-    time.sleep(60)
-"""
-    plan = toy(a=([], WRITE), b=(['a'], saving + WRITE), c=(['b'], WRITE), board=(['c'], BOARD))
+    plan = toy(a=([], WRITE), b=(['a'], SAVING), c=(['b'], WRITE), board=(['c'], BOARD))
+
+    asked = []
 
     def interrupt():
-        while not (tmp_path / 'started').exists():
-            time.sleep(0.05)
         asked.append(time.monotonic())
         os.kill(os.getpid(), number)
 
-    asked = []
-    threading.Thread(target=interrupt).start()
+    when_there(tmp_path / 'started', interrupt)
     assert run(plan, 1) == code
     assert time.monotonic() - asked[0] < job.GRACE
     out = capfd.readouterr().out
@@ -145,14 +132,9 @@ def test_a_suite_in_a_shells_background_starts_nothing_more_once_it_is_stopped(t
     waiting = 'import time; open("ran", "a").write("x"); time.sleep(60); ' + WRITE
     plan = toy(a=([], waiting), b=([], waiting), board=(['a', 'b'], BOARD))
 
-    def interrupt():
-        while not (tmp_path / 'ran').exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `sh -c 'python tools/benchmark.py SUITE &'` has it
     try:
-        threading.Thread(target=interrupt).start()
+        when_there(tmp_path / 'ran', lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert run(plan, 1) == 75
     finally:
         signal.signal(signal.SIGINT, usual)

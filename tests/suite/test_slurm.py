@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from hgkd_mm.suite.engine import run
+
+from .toys import BOARD, SAVING, WRITE, when_there
 
 ROOT = Path(__file__).parents[2]
 # The plug-in waits longer for large clusters.
@@ -62,8 +63,8 @@ def test_a_job_that_fails_on_slurm_is_explained_and_others_go_on(slurm, toy, cap
     monkeypatch.setattr(os, 'environ', {**os.environ, **slurm})
     plan = toy(
         bad=([], 'print("the reason"); raise SystemExit(3)'),
-        good=([], 'product.write_text("x")'),
-        board=(['bad', 'good'], 'product.write_text("x")'),
+        good=([], WRITE),
+        board=(['bad', 'good'], WRITE),
     )
     start = time.monotonic()
     assert run(plan, 2, 'slurm', IMPATIENT) == 1
@@ -72,38 +73,13 @@ def test_a_job_that_fails_on_slurm_is_explained_and_others_go_on(slurm, toy, cap
     assert plan.path('done/finetune/good-0.json').exists()
 
 
-BOARD = 'product.write_text("x"); product.with_name("leaderboard.md").write_text("the table")'
-SAVING = """
-import signal, time
-def save(number, frame):
-    Path("saved").touch()
-    exit(75)
-signal.signal(signal.SIGTERM, save)
-Path("started").touch()
-if not Path("saved").exists():
-    time.sleep(120)
-product.write_text("x")
-"""
-
-
-def when_started(folder, act):
-    """Do something as soon as the job has started."""
-
-    def wait():
-        while not (folder / 'started').exists():
-            time.sleep(0.1)
-        act()
-
-    threading.Thread(target=wait).start()
-
-
 @pytest.mark.slow
 def test_a_job_that_slurm_tells_to_stop_is_queued_again_and_goes_on(slurm, toy, capfd, monkeypatch, tmp_path):
     monkeypatch.setattr(os, 'environ', {**os.environ, **slurm})
     plan = toy(a=([], SAVING), board=(['a'], BOARD))
     # As --signal=TERM@120 does before the time limit.
     tell = ['scancel', '--signal=TERM', '--user', 'root']
-    when_started(tmp_path, lambda: subprocess.run(tell, env=slurm, check=True))
+    when_there(tmp_path / 'started', lambda: subprocess.run(tell, env=slurm, check=True))
     assert run(plan, 1, 'slurm', IMPATIENT) == 0
     log = plan.path(plan.jobs[0].log).read_text()
     assert 'stopped by a signal; queued again, 1 of at most 10 times' in log
@@ -116,7 +92,7 @@ def test_stopping_a_suite_cancels_its_slurm_jobs_and_waits_until_they_have_saved
 ):
     monkeypatch.setattr(os, 'environ', {**os.environ, **slurm})
     plan = toy(a=([], SAVING), board=(['a'], BOARD))
-    when_started(tmp_path, lambda: os.kill(os.getpid(), signal.SIGINT))
+    when_there(tmp_path / 'started', lambda: os.kill(os.getpid(), signal.SIGINT))
     assert run(plan, 1, 'slurm', IMPATIENT) == 130
     assert (tmp_path / 'saved').exists() and 'stopped; 0 of 2 jobs' in capfd.readouterr().out
     assert plan.path(plan.jobs[0].log).read_text().splitlines()[-1].startswith('stopped (exit status 75)')
