@@ -18,7 +18,8 @@ from .longer import longer_scratch
 from .measured import Suite, quantity
 
 NAMED = ['Metric', 'Minus', 'Must / aim', 'Reached']
-HEAD = [*NAMED, 'Difference', '95 % interval', 'n', *(P_VALUES := ['p', 'p, folds', 'p, Holm']), 'p, signs']
+P_VALUES = ['p', 'p, folds', 'p, Holm']
+HEAD = [*NAMED, 'Difference', '95 % interval', 'n', *P_VALUES, 'p, signs']
 HEAD += ['Ours (epochs)', 'Theirs (epochs)', 'Other objects', 'On']
 ANSWER_HEAD = [*NAMED, 'Result (95 % interval)', 'n', *P_VALUES, 'Epochs', 'Epochs of the other']
 
