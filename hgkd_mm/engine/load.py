@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
+from ..datasets.spaced import evenly_spaced
 from ..errors import WeightsError
 from ..transfer import load_checkpoint_file, state_dict_of
 from .config import check_data, load_config
@@ -63,8 +64,7 @@ def load_samples(cfg: Config, loader: str, indices: Sequence[int] | int) -> tupl
     check_data(cfg, [loader])
     dataset = DATASETS.build(cfg[loader].dataset)
     dataset.full_init()
-    last = len(dataset) - 1
-    chosen = np.linspace(0, last, indices).round().astype(int).tolist() if isinstance(indices, int) else indices
+    chosen = evenly_spaced(len(dataset), indices) if isinstance(indices, int) else indices
     np.random.seed(0)  # the masks of pretraining samples
     torch.manual_seed(0)
     return dataset, [dataset[index % len(dataset)] for index in chosen]

@@ -8,7 +8,7 @@ from ..leaderboard.collect import Row
 from ..leaderboard.names import markdown_table, row_names
 from ..leaderboard.record import PretrainingRecord
 from .convergence import pretrained
-from .measured import PROBES, Suite
+from .measured import PROBES, Suite, last_point
 
 #: Curves of explained variance by column.
 EXPLAINED = {
@@ -72,7 +72,7 @@ def _stages(records: Sequence[PretrainingRecord], figure: str, decimals: int) ->
 
 def _means(records: Iterable[PretrainingRecord], curve: str) -> float | None:
     """Return the mean of the last points of those that have the curve."""
-    last = [record.curves[curve][-1][1] for record in records if record.curves.get(curve)]
+    last = [value for record in records if (value := last_point(record, curve)) is not None]
     return fmean(last) if last else None
 
 

@@ -39,7 +39,7 @@ class Suite(NamedTuple):
         probed = {}
         for run in row.runs:
             pretrained = self.pretrained(run)
-            value = _probe(pretrained, metric) if pretrained else None
+            value = last_point(pretrained, metric) if pretrained else None
             if value is not None:
                 probed[_frozen_key(run)] = value
         return probed
@@ -88,9 +88,10 @@ def _frozen_key(run: Run) -> tuple[int, int]:
     return fold, seed if pre is None or pre.seed is None else pre.seed
 
 
-def _probe(record: PretrainingRecord, metric: str) -> float | None:
+def last_point(record: PretrainingRecord, metric: str) -> float | None:
+    """Return the last point of a curve, or the share that :meth:`Suite.values` names; None when it is not known."""
     if metric == SHARE:
-        student, teacher = (_probe(record, name) for name in (LINEAR, f'teacher_{LINEAR}'))
+        student, teacher = (last_point(record, name) for name in (LINEAR, f'teacher_{LINEAR}'))
         return 100 * student / teacher if student is not None and teacher else None
     curve = record.curves.get(metric)
     return curve[-1][1] if curve else None

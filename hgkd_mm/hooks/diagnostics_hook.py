@@ -3,7 +3,6 @@
 import copy
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -11,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..datasets.spaced import evenly_spaced
 from ..datasets.transforms import random_patch_mask
 from ..errors import ConfigError
 from ..models.heads import TokenDistillationHead, flatten_tokens, resize
@@ -96,7 +96,7 @@ class DiagnosticsHook(Hook):
         count = min(self.num_images, len(loader.dataset))
         if count < 4:
             raise ConfigError(f'DiagnosticsHook: the dataloader has {count} images, expected 4 or more')
-        chosen = np.linspace(0, len(loader.dataset) - 1, count).round().astype(int).tolist()
+        chosen = evenly_spaced(len(loader.dataset), count)
         batches = []
         for start in range(0, count, loader.batch_size):
             with seeded(0, start):
