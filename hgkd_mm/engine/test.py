@@ -3,12 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
-from mmengine.model import is_model_wrapper
-
 from ..errors import ConfigError
 from ..transfer import apply_pretrained, load_checkpoint_file, load_strictly, state_dict_of
 from .common import add_common_options, build_errors, build_runner, prepare
 from .config import check_data, load_config
+from .network import network_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,7 +48,7 @@ def test(argv: Sequence[str] | None = None) -> dict[str, float]:
         weights = state_dict_of(load_checkpoint_file(args.checkpoint), args.checkpoint)
         cfg.load_from, cfg.resume = args.checkpoint, False
         runner = build_runner(cfg, args.config)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = network_of(runner)
         load_strictly(model, weights, args.checkpoint)
         runner._has_loaded = True  # mmengine would load once more, and accept a partial fit
     with build_errors(args.config):

@@ -57,11 +57,14 @@ AXES = (
 )
 #: Axes of variants, by what these have before the colon.
 VARIANTS = {
+    'schedule': _of_variant('Mask schedule', 'one ratio'),
+    'mask-unit': _of_variant('Mask unit', '32 px'),
     'positions': _of_variant('Positions with a loss', 'masked and visible'),
     'targets': _of_variant('Targets', 'tokens of one layer'),
     'loss': _of_variant('Loss', 'smooth L1 and distribution'),
     'convolution': _of_variant('Convolution', 'sparse'),
     'decoder': _of_variant('Decoder'),
+    'optimizer': _of_variant('Optimizer', 'AdamW'),
 }
 
 

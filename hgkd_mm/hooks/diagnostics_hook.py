@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..datasets.spaced import evenly_spaced
 from ..datasets.transforms import random_patch_mask
+from ..engine.network import learned_network
 from ..errors import ConfigError
 from ..models.heads import TokenDistillationHead, flatten_tokens, resize
 from ..models.losses import explained_variance
@@ -82,7 +82,7 @@ class DiagnosticsHook(Hook):
     @torch.no_grad()
     def diagnose(self, runner: Runner) -> dict[str, float]:
         """Return the figures by name."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = learned_network(runner)
         training = model.training
         model.eval()
         self.batches = self.batches or self._load(runner, model)

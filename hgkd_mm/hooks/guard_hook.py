@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..engine.network import network_of
 from ..errors import NumericsError
 from ..models.student import Student
 from ..registry import HOOKS
@@ -73,7 +73,7 @@ class GuardHook(Hook):
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             if not isinstance(one, AmpOptimWrapper):
                 one.optimizer.register_step_pre_hook(lambda optimizer, *_: self._check_gradients(runner, optimizer))
-        model = _model_of(runner)
+        model = network_of(runner)
         if isinstance(model, Student):
             model.neck.register_forward_hook(self._see)
 
@@ -117,7 +117,7 @@ class GuardHook(Hook):
         if not gradients or torch.stack([norm.float() for norm in torch._foreach_norm(gradients)]).sum().isfinite():
             return
         names = [
-            n for n, p in _model_of(runner).named_parameters() if p.grad is not None and not p.grad.isfinite().all()
+            n for n, p in network_of(runner).named_parameters() if p.grad is not None and not p.grad.isfinite().all()
         ]
         self._stop(runner, f'the gradients of {len(names)} parameters are not finite ({", ".join(names[:3])}, ...)')
 
@@ -126,7 +126,7 @@ class GuardHook(Hook):
         path = Path(runner.work_dir, f'guard_iter_{runner.iter}{f"_rank_{rank}" if get_world_size() > 1 else ""}.pth')
         seed = runner.seed - (rank if runner._randomness_cfg.get('diff_rank_seed', False) else 0)
         meta = {'reason': reason, 'iter': runner.iter, 'epoch': runner.epoch, 'seed': seed, 'rank': rank}
-        state = {key: value.detach().cpu() for key, value in _model_of(runner).state_dict().items()}
+        state = {key: value.detach().cpu() for key, value in network_of(runner).state_dict().items()}
         buffer = io.BytesIO()
         torch.save({'state_dict': state, 'batch': pack(self.batch), 'meta': meta}, buffer)
         try:
@@ -136,7 +136,3 @@ class GuardHook(Hook):
         except OSError as error:
             kept = f'the step could not be saved ({error})'
         raise NumericsError(f'{runner.work_dir}: iteration {runner.iter}: {reason}. {kept}')
-
-
-def _model_of(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,9 +1,9 @@
 """Collects the neighbours of a kNN evaluation."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..engine.network import network_of
 from ..errors import ConfigError
 from ..models.knn_head import KNNHead
 from ..registry import HOOKS
@@ -28,7 +28,7 @@ class KNNBankHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Fill the bank."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = network_of(runner)
         if not isinstance(model.head, KNNHead):
             raise ConfigError(f'KNNBankHook: model.head is a {type(model.head).__name__}, expected hgkd_mm.KNNHead')
         loader = runner.build_dataloader(dict(self.dataloader))

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import BaseDataPreprocessor, is_model_wrapper
+from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..engine.network import learned_network
 from ..engine.sync_batchnorm import synchronise_batchnorm
 from ..errors import ConfigError
 from ..models.knn_head import knn_scores
@@ -134,7 +135,7 @@ class ProbeHook(Hook):
         """Return the accuracies now, in percent, and add them to the logs."""
         if self.loaders is None:
             self.loaders = tuple(runner.build_dataloader(dict(cfg)) for cfg in self.loader_cfgs)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = learned_network(runner)
         backbone = copy.deepcopy(model.backbone)
         if get_world_size() > 1:  # else every process's features were of statistics of its own
             synchronise_batchnorm(backbone)

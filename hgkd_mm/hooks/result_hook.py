@@ -17,11 +17,11 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from pydantic import ValidationError
 from torch import nn
 
+from ..engine.network import network_of
 from ..errors import ConfigError, RecordError
 from ..leaderboard import facts
 from ..leaderboard.record import Dataset, Protocol, Record, Task, explain, save_record
@@ -498,7 +498,7 @@ def _protocol_facts(cfg: Config) -> dict[str, Any]:
 
 
 def _describe_model(runner: Runner, resolution: int | str | None) -> dict[str, Any]:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = network_of(runner)
     backbone = (runner.cfg.get('model') or {}).get('backbone') or {}
     kind = type(model).__name__
     if kind == 'EncoderDecoder':  # mmseg has one class for all; the head tells them apart

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..engine.network import network_of
 from ..registry import HOOKS
 from ..transfer.plain import make_plain
 from ..utils import atomic_write
@@ -184,7 +184,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 def _parameters(runner: Runner) -> list:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = network_of(runner)
     return list(model.named_parameters())
 
 

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..engine.network import learned_network
 from ..errors import ConfigError
 from ..leaderboard import facts
 from ..leaderboard.curves import pretraining_curves
@@ -73,7 +73,7 @@ class StudentExportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Export the backbone; write the record."""
         seconds = self.seconds + time.monotonic() - self.clock
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = learned_network(runner)
         backbone = copy.deepcopy(model.backbone)
         if self.num_batches:  # in every process: synchronised layers wait for each other
             batches = (

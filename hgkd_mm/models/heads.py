@@ -26,6 +26,7 @@ class TokenDistillationHead(BaseModule):
 
     Targets are LayerNorm'd per token, then standardised per channel over the batch (running statistics in eval
     mode): without that, one constant mean vector holds about a quarter of their energy. All of it our choice.
+    LayerNorm alone is what feature distillation (arXiv 2205.14141) calls whitening.
 
     Args:
         in_channels: Channels of the decoder's output.
@@ -38,6 +39,7 @@ class TokenDistillationHead(BaseModule):
         temperature: Temperature of those distributions.
         relation_weight: Weight of :func:`~hgkd_mm.models.losses.relation_distance` between the tokens of an image, over
             all positions.
+        standardize: False leaves it at LayerNorm.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -54,13 +56,14 @@ class TokenDistillationHead(BaseModule):
         distribution_weight: float = 0.0,
         temperature: float = 1.0,
         relation_weight: float = 0.0,
+        standardize: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if distance not in TOKEN_DISTANCES:
             raise ConfigError(f"unknown token distance '{distance}': choose one of {', '.join(TOKEN_DISTANCES)}")
         self.projection = nn.Conv2d(in_channels, embed_dims, 1)
-        self.standardize = nn.BatchNorm1d(embed_dims, affine=False)
+        self.standardize = nn.BatchNorm1d(embed_dims, affine=False) if standardize else nn.Identity()
         self.distance = distance
         self.masked_weight = masked_weight
         self.visible_weight = visible_weight

@@ -236,9 +236,10 @@ class _Expansion:
             needs += [job] if job else []
             extra = self.suite.teachers[teacher].options
             options['teacher_weights'] = weights
-            tokens = self._tokens(training, student, needs, {**options, **extra}, identity, f'{teacher}-fold{fold}')
-            needs.append(tokens)
-            options['token_cache'] = str(Path(self.work_dir, tokens.name))
+            if options_of(self.suite, student, training).get('token_cache', True) is not None:
+                tokens = self._tokens(training, student, needs, {**options, **extra}, identity, f'{teacher}-fold{fold}')
+                needs.append(tokens)
+                options['token_cache'] = str(Path(self.work_dir, tokens.name))
         indices = options_of(self.suite, student, training).get('train_dataloader.dataset.indices')
         images = indices or self.suite.data.unlabeled
         what = f'{start}-{student}'
@@ -389,12 +390,12 @@ def options_of(suite: Suite, student: str | None, training: Training) -> dict[st
 
 def _symbolic(options: dict) -> dict:
     """Replace the paths of earlier jobs' files: those jobs are hashed themselves."""
-    return {key: _PLACES.get(key, value) for key, value in options.items()}
+    return {key: value if value is None else _PLACES.get(key, value) for key, value in options.items()}
 
 
 def _texts(options: dict) -> list[str]:
     """Write options as mmengine's ``--cfg-options`` reads them back."""
-    return [f'{key}={value if isinstance(value, str) else json.dumps(value)}' for key, value in options.items()]
+    return [f'{k}={v if isinstance(v, str) or v is None else json.dumps(v)}' for k, v in options.items()]
 
 
 def _listing(folder: Path) -> str:

@@ -114,7 +114,10 @@ class Teacher(_Part):
 
 
 class Pretraining(Training):
-    """A pretraining method; with ``teachers`` it is run once with each of them."""
+    """A pretraining method; with ``teachers`` it is run once with each of them.
+
+    Their tokens are cached before, unless ``options`` have ``token_cache: null``: of targets that depend on the mask.
+    """
 
     teachers: list[Name] = []
 

@@ -76,7 +76,7 @@ def test_an_axis_has_a_table_in_the_order_of_its_values(suites, cells, ours):
         (dict(ours, variant='positions:visible'), [45, 46], {}),
         (dict(ours, variant='positions:masked'), [46, 47], {}),
         (dict(ours, variant='positions:masked', mask_ratio=0.75), [46, 47], {}),
-        (dict(ours, variant='optimizer:lion'), [47, 48], {}),
+        (dict(ours, variant='sampling:hard'), [47, 48], {}),
         (None, [30, 31], {}),
     ]
     starts = [(*start, wide(32)) for start in starts] + [(ours, [50, 53], {}, wide(8)), (None, [20, 22], {}, wide(8))]
@@ -102,11 +102,11 @@ def test_an_axis_has_a_table_in_the_order_of_its_values(suites, cells, ours):
         'Student': ['ResNet-18 (width 8)', 'ResNet-18 (width 32) (reference)'],
         'Positions with a loss': ['masked and visible (reference)', 'masked', 'visible'],
         'Targets': ['tokens of one layer (reference)', 'layers 6 and 9'],
-        'optimizer': ['as in the config (reference)', 'lion'],
+        'sampling': ['as in the config (reference)', 'hard'],
     }
     assert list(values) == [
         'Mask ratio', 'Teacher', 'Teacher layer', 'Epochs', 'Images an epoch', 'Student', 'Positions with a loss',
-        'Targets', 'optimizer',
+        'Targets', 'sampling',
     ]  # fmt: skip
     none, reference, most = axes[0]
     assert reference == {

@@ -13,6 +13,7 @@ from hgkd_mm.engine import train
 from hgkd_mm.engine.config import load_config
 from hgkd_mm.engine.load import load_samples
 from hgkd_mm.errors import ConfigError, DataError
+from hgkd_mm.hooks.diagnostics_hook import token_figures
 from hgkd_mm.transfer import load_checkpoint_file
 from hgkd_mm.visualization import draw_tokens
 from hgkd_mm.visualization.tokens import unseen_dataset
@@ -217,3 +218,35 @@ def test_the_baselines_run_in_the_same_framework(method, name, data_root, tmp_pa
     assert 'rank_stage4' in diagnosed
     assert ('cka_stage4' in diagnosed) == ('explained_variance_visible_unseen' in diagnosed) == (method != 'spark')
     assert 'explained_variance_masked_unseen' not in diagnosed
+
+
+def test_with_an_average_of_the_weights_that_is_probed_and_exported(data_root, tmp_path, monkeypatch):
+    probed = []
+    monkeypatch.setattr(
+        'hgkd_mm.hooks.probe_hook.probe_accuracies',
+        lambda backbone, *args, **kwargs: probed.append(backbone.conv1.weight.clone()) or {'knn_top1': 1.0},
+    )
+    run(data_root, tmp_path / 'run', ema_momentum=0.25)
+    saved = load_checkpoint_file(tmp_path / 'run/epoch_2.pth')
+    average = saved['state_dict']['backbone.conv1.weight']
+    assert not torch.equal(average, saved['ema_state_dict']['module.backbone.conv1.weight'])  # of the last step
+    exported = load_checkpoint_file(tmp_path / 'run/backbone.pth')['state_dict']
+    assert torch.equal(exported['conv1.weight'], average)
+    assert torch.equal(probed[-1], average)
+
+
+def test_the_averaged_student_is_diagnosed_by_its_own_weights(data_root, tmp_path, monkeypatch):
+    """Its sparse engine must not run the layers of the network it was copied from."""
+    found = {}
+
+    def spy(model, batches):
+        figures = token_figures(model, batches)
+        with torch.no_grad():
+            for parameter in model.backbone.parameters():
+                parameter.zero_()
+        found['own'], found['emptied'] = figures, token_figures(model, batches)
+        return figures
+
+    monkeypatch.setattr('hgkd_mm.hooks.diagnostics_hook.token_figures', spy)
+    run(data_root, tmp_path / 'run', ema_momentum=0.25)
+    assert found['own'] != found['emptied']

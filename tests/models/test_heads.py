@@ -190,3 +190,10 @@ def test_targets_that_do_not_fit_the_head_are_refused():
     heads = SeveralTargetsHead([dict(type='TokenDistillationHead', in_channels=8, embed_dims=4)] * 2)
     with pytest.raises(ConfigError, match='1 targets for 2 heads'):
         heads.loss(decoded, tokens, None)
+
+
+def test_targets_that_are_not_standardised_are_layer_normalised_alone():
+    tokens = torch.randn(3, 16, 4, 4) * torch.arange(1, 17).view(1, -1, 1, 1) + 5
+    target = TokenDistillationHead(8, 16, standardize=False).targets(tokens)
+    naive = F.layer_norm(tokens.permute(0, 2, 3, 1).reshape(-1, 16), (16,))
+    torch.testing.assert_close(target, naive, atol=1e-6, rtol=1e-6)

@@ -1,5 +1,8 @@
+import argparse
+
 import pytest
 
+from hgkd_mm.engine.config import add_cfg_options, load_config
 from hgkd_mm.errors import ConfigError, WeightsError
 from hgkd_mm.suite.plan import make_plan
 from hgkd_mm.suite.spec import load_suite
@@ -232,3 +235,18 @@ def test_a_teacher_of_labels_is_trained_on_the_labelled_scenes(expand):
 def test_what_cannot_run_is_refused_before_anything_does(expand, change, error, message):
     with pytest.raises(error, match=message):
         expand(change)
+
+
+def test_a_teacher_that_is_asked_live_has_no_cache(expand):
+    def live(content):
+        content['pretraining']['hgkd'].setdefault('options', {})['token_cache'] = None
+
+    before, after = expand(), expand(live)
+    assert {job.kind for job in before.jobs} - {job.kind for job in after.jobs} == {'tokens'}
+    (training,) = (job for job in after.jobs if job.kind == 'pretrain' and 'hgkd' in job.title)
+    assert training.name not in names(before)
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    options = training.command[training.command.index('--cfg-options') :]
+    cfg = load_config(training.command[2], parser.parse_args(options).cfg_options)
+    assert cfg.custom_hooks[0].type == 'TeacherHook' and cfg.custom_hooks[0].cache_dir is None

@@ -15,6 +15,7 @@ batch_size = 16
 max_epochs = 12
 warmup_epochs = 1
 lr = 1e-3
+ema_momentum = None  # of a running average of the weights, which is then what is probed and exported
 num_views = 1  # fixed views an image: the teacher is asked once for each
 num_workers = 0
 in_memory = False  # True keeps images, views and cached tokens, see docs/benchmark.md: for GPUs
@@ -158,5 +159,7 @@ custom_hooks = [
 ]
 if mask_schedule or unmasked_share:
     custom_hooks.append(dict(type='MaskScheduleHook', mask_ratio=mask_schedule, unmasked_share=unmasked_share))
+if ema_momentum:
+    custom_hooks.append(dict(type='EMAHook', momentum=ema_momentum))
 del probe_dataloader, unseen_dataset, unseen_pipeline, other_keys
 randomness = dict(seed=0)
