@@ -235,6 +235,21 @@ def test_with_an_average_of_the_weights_that_is_probed_and_exported(data_root, t
     assert torch.equal(probed[-1], average)
 
 
+def test_a_resumed_average_is_that_of_a_run_that_never_stopped(data_root, tmp_path):
+    def keep_all(cfg):
+        cfg.default_hooks.checkpoint.max_keep_ckpts = -1
+
+    folder = tmp_path / 'run'
+    run(data_root, folder, ema_momentum=0.25, edit=keep_all)
+    exported = load_checkpoint_file(folder / 'backbone.pth')['state_dict']
+    for lost, last in (('epoch_2.pth', 'epoch_1.pth'), ('backbone.pth', 'epoch_2.pth')):
+        (folder / lost).unlink()
+        (folder / 'last_checkpoint').write_text(str(folder / last))
+        run(data_root, folder, '--resume', ema_momentum=0.25, edit=keep_all)
+        again = load_checkpoint_file(folder / 'backbone.pth')['state_dict']
+        assert all(torch.equal(value, again[key]) for key, value in exported.items())
+
+
 def test_the_averaged_student_is_diagnosed_by_its_own_weights(data_root, tmp_path, monkeypatch):
     """Its sparse engine must not run the layers of the network it was copied from."""
     found = {}

@@ -52,7 +52,8 @@ def test_the_ablations_differ_from_the_reference_in_one_thing():
     suite = load_suite('study-ablations')
     reference = suite.pretraining['hgkd']
     # these follow from the one thing
-    together = {'model.head.in_channels', 'warmup_epochs', 'last_stage_regions', 'token_cache'}
+    together = {'model.head.in_channels', 'warmup_epochs', 'token_cache'}
+    together |= {'last_stage_regions', 'model.last_stage_head.distance'}
     decoder = {'model.backbone.out_indices', 'model.neck.in_channels', 'model.neck.channels', 'model.neck.out_level'}
     for name, arm in suite.pretraining.items():
         if arm in (None, reference):
