@@ -33,7 +33,7 @@ env-suite:  ## set-up: .venv-suite with Snakemake, which runs the suites; needs 
 demo: env  ## the whole chain on the embedded benchmark: about 25 minutes on 2 cores
 	$(RUN) tools/demo.py
 
-benchmark: env env-suite  ## four ways to start, three tasks, three folds: about an hour and a half on 2 cores
+benchmark: env env-suite  ## four ways to start, three tasks, three folds: three quarters of an hour on 2 quiet cores
 	$(RUN) tools/benchmark.py cutoutscenes-small
 
 test: env  ## the whole test suite; STACK=openmmlab: the quick one on the original OpenMMLab releases

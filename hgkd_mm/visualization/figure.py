@@ -42,7 +42,18 @@ def show(axis: Axes, image: np.ndarray, size: tuple[int, int] | None = None) -> 
 def save(figure: Figure, path: str | os.PathLike) -> Path:
     """Write a figure as PNG or, by its name, as SVG; equal figures are equal files."""
     FigureCanvasAgg(figure)
-    undated = {'Date': None} if Path(path).suffix == '.svg' else None
+    undated = None
+    if Path(path).suffix == '.svg':
+        undated = {'Date': None}
+        _round_layout(figure)
     with atomic_write(path) as temporary, rc_context({'svg.hashsalt': 'hgkd_mm'}):
         figure.savefig(temporary, dpi=130, metadata=undated)
     return Path(path)
+
+
+def _round_layout(figure: Figure) -> None:
+    """Fix where axes are: the layout's last digits differ between processes, and an SVG's names are hashes of them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
+    for axis in figure.axes:
+        axis.set_position(np.round(axis.get_position().bounds, 5).tolist())
