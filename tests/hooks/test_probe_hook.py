@@ -163,7 +163,7 @@ model = MODELS.build(dict(
     data_preprocessor=dict(mean=[120, 120, 120], std=[60, 60, 60]),
 ))
 logs = dict(message_hub=Mock(), visualizer=Mock(), epoch=0)
-runner = SimpleNamespace(model=model, build_dataloader=Runner.build_dataloader, **logs)
+runner = SimpleNamespace(model=model, hooks=[], build_dataloader=Runner.build_dataloader, **logs)
 # odd numbers: the sampler pads the last share
 accuracies = ProbeHook(loader('train', 15), loader('val', 7), k=3, num_batches=1).probe(runner)
 KNNBankHook(loader('train', 15)).before_test(runner)
