@@ -116,7 +116,8 @@ class Teacher(_Part):
 class Pretraining(Training):
     """A pretraining method; with ``teachers`` it is run once with each of them.
 
-    Their tokens are cached before, unless ``options`` have ``token_cache: null``: of targets that depend on the mask.
+    Their tokens are cached first. With ``token_cache: null`` among the ``options`` the teacher is asked at every step,
+    as it has to be for targets that depend on the mask.
     """
 
     teachers: list[Name] = []
