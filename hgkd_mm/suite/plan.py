@@ -231,17 +231,17 @@ class _Expansion:
     ) -> Job:
         needs, extra, identity = [data], {}, None
         options = {'data_root': str(Path(data.product).parent), 'fold': fold}
+        asked = options_of(self.suite, student, training)
         if teacher:
             job, weights, identity = self._teacher(teacher, data, fold)
             needs += [job] if job else []
             extra = self.suite.teachers[teacher].options
             options['teacher_weights'] = weights
-            if options_of(self.suite, student, training).get('token_cache', True) is not None:
+            if asked.get('token_cache', True) is not None:
                 tokens = self._tokens(training, student, needs, {**options, **extra}, identity, f'{teacher}-fold{fold}')
                 needs.append(tokens)
                 options['token_cache'] = str(Path(self.work_dir, tokens.name))
-        indices = options_of(self.suite, student, training).get('train_dataloader.dataset.indices')
-        images = indices or self.suite.data.unlabeled
+        images = asked.get('train_dataloader.dataset.indices') or self.suite.data.unlabeled
         what = f'{start}-{student}'
         return self._train(
             'pretrain',
