@@ -1,7 +1,7 @@
 """A start beside another whose pretraining took as long, or as many epochs."""
 
 from ..leaderboard.collect import Row, Table, nearest_in_epochs
-from .claims import PRETRAINING_SECONDS, Start
+from .claims import PRETRAINING_SECONDS, STUDENT_SECONDS, Start
 
 #: The least share of a row's time that its twin has to have: suites round epochs.
 AS_LONG = 0.9
@@ -10,7 +10,8 @@ AS_LONG = 0.9
 def pretraining_seconds(row: Row) -> float | None:
     """Return the seconds on a CPU core that a pretraining takes, by its images; None of unknown ones."""
     images = row.pretraining and row.pretraining.images
-    seconds = next((seconds for start, seconds in PRETRAINING_SECONDS.items() if start.fits(row)), None)
+    known = STUDENT_SECONDS.get(row.model.backbone, PRETRAINING_SECONDS)
+    seconds = next((seconds for start, seconds in known.items() if start.fits(row)), None)
     return images * seconds if images and seconds else None
 
 

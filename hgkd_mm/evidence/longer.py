@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..leaderboard.collect import SCRATCH, Row, Table, one_data_a_fold
 from ..leaderboard.record import Protocol
-from .claims import FINETUNING_SECONDS, Claim
+from .claims import FINETUNING_SECONDS, STUDENT_SECONDS, Claim
 from .equal_time import pretraining_seconds
 
 #: After how many times the total time scratch is asked whether it had converged.
@@ -45,7 +45,7 @@ def longer_scratch(tables: Iterable[Table], table: Table, row: Row, claim: Claim
 def _images_needed(table: Table, row: Row, claim: Claim) -> float | None:
     """Return how many images of fine-tuning take as long as pretraining and fine-tuning, times what is asked."""
     pretrained, tuned = pretraining_seconds(row), _tuned(row)
-    if not pretrained or not tuned:
+    if not pretrained or not tuned or row.model.backbone in STUDENT_SECONDS:  # whose fine-tuning was not timed
         return None
     total = pretrained / FINETUNING_SECONDS[table.task] + tuned
     return total * (CONVERGED if claim.budget == 'to convergence' else 1)

@@ -14,6 +14,7 @@ from hgkd_mm.evidence.claims import (
     PLAIN,
     PRETRAINING_SECONDS,
     SHUFFLED,
+    STUDENT_SECONDS,
     Claim,
     Start,
 )
@@ -141,6 +142,25 @@ def test_the_suites_have_the_times_that_the_claims_count_with():
     times = [arm.epochs * arm.seconds_per_image for arm in arms.values()]
     assert min(times) >= AS_LONG * max(times)
     assert controls['dense-long'].epochs == study['hgkd-cells'].epochs
+
+
+@pytest.mark.parametrize(('student', 'backbone'), [('mobilenet-v2', 'MobileNetV2'), ('convnext-atto', 'ConvNeXt-atto')])
+def test_another_students_arms_have_its_own_times(suites, student, backbone):
+    arms = arms_of(load_suite('study-students'))
+    model = {'model': dict(name='ImageClassifier', backbone=backbone, params=1)}
+    (table,) = suites(
+        *(
+            (dict(method=method, images=1000 * arms[name].epochs_of(1000, student), **facts), [50], {}, model)
+            for name, method, facts in (
+                ('spark', 'SparK', {}),
+                ('dense', 'DenseDistillation', {}),
+                ('hgkd-cells', 'HGKD', {'variant': CHOSEN.variant}),
+            )
+        )
+    )[0].tables
+    times = [pretraining_seconds(row) for row in table.rows]
+    assert max(times) == pytest.approx(6000 * STUDENT_SECONDS[backbone][Start(DENSE)])
+    assert min(times) >= AS_LONG * max(times)
 
 
 @pytest.mark.parametrize('name', ['study', 'study-controls'])

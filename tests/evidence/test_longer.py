@@ -70,6 +70,14 @@ def test_pretraining_of_unknown_length_has_no_equal_total_time(suites, ours):
     assert find(found, [TOTAL]) == []
 
 
+@pytest.mark.parametrize(('backbone', 'found'), [('ResNet-18', [[20]]), ('ConvNeXt-atto', [])])
+def test_fine_tuning_of_another_student_was_not_timed(suites, ours, backbone, found):
+    model = {'model': dict(name='ImageClassifier', backbone=backbone, params=1)}
+    chosen = dict(ours, variant=CHOSEN.variant)
+    records = suites((chosen, [50], {}, model), (None, [30], {}, longer(99) | model))
+    assert [one.differences for one in find(records, [TOTAL._replace(ours=CHOSEN)])] == found
+
+
 def test_the_suites_give_scratch_the_time_that_the_claims_ask_for():
     """Every start has at most the time of pretraining without masks."""
     study, dense_prediction = load_suite('study'), load_suite('study-dense-prediction')
