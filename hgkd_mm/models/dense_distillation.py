@@ -14,6 +14,7 @@ class DenseDistillation(WithLastStageHead, Student):
 
     Args:
         last_stage_head: Config of a :class:`LastStageHead`; None for none.
+        every_stage: See :class:`WithLastStageHead`.
         *args: See :class:`Student`.
         **kwargs: See :class:`Student`.
     """
@@ -31,4 +32,4 @@ class DenseDistillation(WithLastStageHead, Student):
         tokens, defined = teacher_tokens_of(inputs, data_samples)
         stage_feats = self.backbone(inputs)
         losses = self.head.loss(self.neck(stage_feats, None), tokens, None, defined)
-        return losses | self.last_stage_loss(stage_feats[-1], tokens, None, defined)
+        return losses | self.stage_losses(stage_feats, tokens, None, defined)

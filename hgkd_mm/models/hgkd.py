@@ -17,6 +17,7 @@ class HGKD(WithLastStageHead, MaskedStudent):
 
     Args:
         last_stage_head: Config of a :class:`LastStageHead`; None for none.
+        every_stage: See :class:`WithLastStageHead`.
         *args: See :class:`MaskedStudent`.
         **kwargs: See :class:`MaskedStudent`.
     """
@@ -41,4 +42,4 @@ class HGKD(WithLastStageHead, MaskedStudent):
         decoded = self.neck(stage_feats, mask)
         # 4. predict every teacher token; compare at masked and visible positions
         losses = self.head.loss(decoded, tokens, mask, defined)
-        return losses | self.last_stage_loss(stage_feats[-1], tokens, mask, defined)
+        return losses | self.stage_losses(stage_feats, tokens, mask, defined)

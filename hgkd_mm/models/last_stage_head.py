@@ -1,5 +1,6 @@
-"""Asks the student's last stage, without the decoder, for what the teacher says: of the image, or cell by cell."""
+"""Asks a stage of the student, without the decoder, for what the teacher says: of the image, or cell by cell."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -26,8 +27,8 @@ class LastStageHead(BaseModule):
         distance: 'cosine', 'smooth_l1' or 'mse' of a linear projection of the feature and the target; 'relation'
             compares how alike the regions of a batch are, without a projection (arXiv 1907.09682).
         weight: Weight of the loss.
-        regions: 'image' pools feature and tokens over the whole image, 'cell' compares every cell of the last stage
-            with the tokens at its place.
+        regions: 'image' pools feature and tokens over the whole image, 'cell' compares every cell of the stage with
+            the tokens at its place; of a stage finer than the tokens, what it has at a token's place.
         init_cfg: mmengine initialisation config.
 
     Raises:
@@ -77,7 +78,7 @@ class LastStageHead(BaseModule):
         if not isinstance(tokens, Tensor) or tokens.shape[1] != width:
             found = f'{tokens.shape[1]} wide' if isinstance(tokens, Tensor) else f'{len(tokens)} targets'
             raise ConfigError(f'LastStageHead takes one target of embed_dims={width}; the tokens are {found}')
-        size = (1, 1) if self.regions == 'image' else (feat.shape[-2], feat.shape[-1])
+        size = (1, 1) if self.regions == 'image' else _cells(feat, tokens)
         seen = None if mask is None else mask.grid(*feat.shape[-2:])
         known = None if defined is None else defined[:, None]
         chosen = _covered(seen, size, feat) & _covered(known, size, tokens)
@@ -104,6 +105,11 @@ def pool(grid: Tensor, where: Tensor | None, size: tuple[int, int]) -> Tensor:
     return mean.movedim(1, -1)
 
 
+def _cells(feat: Tensor, tokens: Tensor) -> tuple[int, int]:
+    """Return the coarser of two grids, side by side."""
+    return min(feat.shape[-2], tokens.shape[-2]), min(feat.shape[-1], tokens.shape[-1])
+
+
 def _covered(where: Tensor | None, size: tuple[int, int], like: Tensor) -> Tensor:
     """Which regions have a position ``where (B, 1, H, W)``: boolean ``(B, *size)``; all if None."""
     if where is None:
@@ -116,18 +122,43 @@ class WithLastStageHead:
 
     Args:
         last_stage_head: Its config; None for none. ``in_channels`` may be left out: the neck knows them.
+        every_stage: Put one with the same options beside it for each earlier stage that the neck reads.
+
+    Raises:
+        ConfigError: ``every_stage`` without a ``last_stage_head``.
     """
 
     neck: Any
 
-    def __init__(self, *args: Any, last_stage_head: dict | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, last_stage_head: dict | None = None, every_stage: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        if every_stage and last_stage_head is None:
+            raise ConfigError('every_stage=True without a last_stage_head: there are no options for the other stages')
+        self.last_stage_head: Any = None
+        self.earlier_stage_heads: Any = nn.ModuleList()
         if last_stage_head is not None:
-            last_stage_head = {'in_channels': self.neck.projections[-1].in_channels, **last_stage_head}
-        self.last_stage_head: Any = None if last_stage_head is None else MODELS.build(last_stage_head)
+            *earlier, last = (projection.in_channels for projection in self.neck.projections)
+            self.last_stage_head = MODELS.build({'in_channels': last, **last_stage_head})
+            if every_stage:
+                heads = ({**last_stage_head, 'in_channels': channels} for channels in earlier)
+                self.earlier_stage_heads.extend(map(MODELS.build, heads))
 
-    def last_stage_loss(
-        self, feat: Tensor, tokens: Any, mask: PatchMask | None, defined: Tensor | None
+    def stage_losses(
+        self, feats: Sequence[Tensor], tokens: Any, mask: PatchMask | None, defined: Tensor | None
     ) -> dict[str, Tensor]:
-        """Return the loss of the head; arguments are those of :meth:`LastStageHead.loss`."""
-        return {} if self.last_stage_head is None else self.last_stage_head.loss(feat, tokens, mask, defined)
+        """Return the losses of the heads: ``loss_last_stage``, and ``loss_stage0`` and so on of the earlier ones.
+
+        Args:
+            feats: Of all stages, fine to coarse.
+            tokens: As the others, see :meth:`LastStageHead.loss`.
+            mask: As there.
+            defined: As there.
+        """
+        if self.last_stage_head is None:
+            return {}
+        losses = self.last_stage_head.loss(feats[-1], tokens, mask, defined)
+        for stage, (head, feat) in enumerate(zip(self.earlier_stage_heads, feats, strict=False)):
+            losses[f'loss_stage{stage}'] = head.loss(feat, tokens, mask, defined)['loss_last_stage']
+        return losses

@@ -114,6 +114,31 @@ def test_a_global_head_adds_one_term_and_changes_nothing_else(kind):
     assert model.backbone.layer4[1].conv2.weight.grad.any() and model.neck.blocks[0][0].weight.grad is None
 
 
+@pytest.mark.parametrize('kind', ['HGKD', 'DenseDistillation'])
+def test_every_stage_is_asked_by_a_head_of_its_own(kind):
+    torch.manual_seed(0)
+    head = dict(type='LastStageHead', embed_dims=16, weight=0.5, regions='cell')
+    model, last = (MODELS.build(model_cfg(kind, last_stage_head=head, every_stage=every)) for every in (True, False))
+    keys = last.load_state_dict(model.state_dict(), strict=False)
+    assert not keys.missing_keys and all(key.startswith('earlier_stage_heads.') for key in keys.unexpected_keys)
+    images, samples = batch()
+    losses, expected = model.loss(images, samples), last.loss(images, samples)
+    found = {name: losses.pop(name) for name in ('loss_stage0', 'loss_stage1', 'loss_stage2')}
+    assert losses.keys() == expected.keys() and all(torch.equal(losses[name], expected[name]) for name in losses)
+    feats = model.sparse_forward(images, model.mask_of(images, samples)) if kind == 'HGKD' else model.backbone(images)
+    tokens = torch.stack([sample.teacher_tokens for sample in samples])
+    mask = model.mask_of(images, samples) if kind == 'HGKD' else None
+    for head, feat, value in zip(model.earlier_stage_heads, feats, found.values(), strict=False):
+        torch.testing.assert_close(value, head.loss(feat, tokens, mask)['loss_last_stage'])
+    found['loss_stage0'].backward()
+    assert model.backbone.layer1[1].conv2.weight.grad.any() and model.backbone.layer2[0].conv1.weight.grad is None
+
+
+def test_every_stage_needs_the_options_of_the_last():
+    with pytest.raises(ConfigError, match='every_stage=True without a last_stage_head'):
+        MODELS.build(model_cfg(every_stage=True))
+
+
 def test_the_backbone_keeps_plain_keys_and_no_teacher_is_in_the_state():
     keys = set(MODELS.build(model_cfg()).state_dict())
     assert {'backbone.conv1.weight', 'backbone.layer4.1.bn2.running_var'} <= keys

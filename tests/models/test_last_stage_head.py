@@ -54,6 +54,24 @@ def test_visible_cells_are_compared_with_the_tokens_at_their_place(distance):
     torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_last_stage'], 3 * expected)
 
 
+def test_a_finer_stage_is_pooled_to_the_tokens():
+    head = LastStageHead(5, 8, regions='cell')
+    _, tokens = inputs()
+    feat = torch.randn(3, 5, 8, 8)  # four positions a token, of which all or none are visible
+    cells = MASK.grid(4, 4)[:, 0].nonzero().tolist()
+    seen = torch.stack(
+        [
+            feat[image, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean((1, 2))
+            for image, row, column in cells
+        ]
+    )
+    target = torch.stack([F.layer_norm(tokens[image, :, row, column], (8,)) for image, row, column in cells])
+    target = (target - target.mean(0)) / (target.var(0, unbiased=False) + 1e-5).sqrt()
+    prediction = seen @ head.projection.weight.T + head.projection.bias
+    expected = TOKEN_DISTANCES['cosine'](prediction, target).mean()
+    torch.testing.assert_close(head.loss(feat, tokens, MASK)['loss_last_stage'], expected)
+
+
 @pytest.mark.parametrize('regions', ['image', 'cell'])
 def test_hidden_features_and_undefined_tokens_do_not_matter(regions):
     feat, tokens = inputs()

@@ -53,7 +53,7 @@ def test_the_ablations_differ_from_the_reference_in_one_thing():
     reference = suite.pretraining['hgkd']
     # these follow from the one thing
     together = {'model.head.in_channels', 'warmup_epochs', 'token_cache'}
-    together |= {'last_stage_regions', 'model.last_stage_head.distance'}
+    together |= {'last_stage_regions', 'model.last_stage_head.distance', 'model.every_stage'}
     decoder = {'model.backbone.out_indices', 'model.neck.in_channels', 'model.neck.channels', 'model.neck.out_level'}
     for name, arm in suite.pretraining.items():
         if arm in (None, reference):
