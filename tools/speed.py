@@ -55,7 +55,7 @@ def _add_setting(parser: argparse.ArgumentParser, kind: str) -> None:
     else:
         parser.add_argument('--img-size', type=int, default=224, help='pixels')
         parser.add_argument('--visible', type=int, default=20, help='visible patches an image')
-    if kind in ('encoder', 'scaling', 'backbones'):
+    if kind in ('encoder', 'step', 'scaling', 'backbones'):
         parser.add_argument('--device', choices=DEVICES, default='cpu')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
 

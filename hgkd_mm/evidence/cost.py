@@ -1,6 +1,8 @@
 """What a full-scale training costs in arithmetic, and so in hours of a GPU."""
 
+import json
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +15,12 @@ from mmpretrain.models import VisionTransformer
 from ..datasets.checks.imagenet import IMAGES
 from ..datasets.transforms import random_patch_mask
 from ..engine.config import load_config
-from ..errors import ConfigError
+from ..errors import ConfigError, RecordError
 from ..leaderboard.names import markdown_table
 from ..registry import MODELS
 from ..seeding import seeded
 from ..speed.macs import count_macs
+from ..speed.step import LIVE
 
 #: Forward and backward pass together, in forward passes: the backward one computes two products for each.
 TRAINING = 3
@@ -32,10 +35,14 @@ class Arithmetic(NamedTuple):
     teacher: float
 
     @property
+    def gigaflops(self) -> float:
+        """Operations of training on one image, in 1e9; a multiply-accumulate is two."""
+        return 2 * (TRAINING * (self.student + self.decoder) + self.teacher)
+
+    @property
     def exaflops(self) -> float:
-        """Operations of the whole training, in 1e18; a multiply-accumulate is two."""
-        gmacs = TRAINING * (self.student + self.decoder) + self.teacher
-        return 2 * gmacs * self.images / 1e9
+        """Operations of the whole training, in 1e18."""
+        return self.gigaflops * self.images / 1e9
 
     def hours(self, teraflops: float) -> float:
         """Return hours of a GPU that sustains so many 1e12 operations a second."""
@@ -101,10 +108,37 @@ def finetuning_cost(cfg: Config) -> Arithmetic:
     return Arithmetic(IMAGES['train'] * cfg.train_cfg.max_epochs, dense / 1e9, 0.0, 0.0)
 
 
+def measured_teraflops(cfg: Config, cost: Arithmetic, measured: str | os.PathLike) -> tuple[float, str]:
+    """Return the 1e12 operations a second that a measured step of a pretraining sustained, and where it ran.
+
+    Args:
+        cfg: Config of the pretraining; its student is the ResNet-50 of :func:`hgkd_mm.speed.step.measure_step`.
+        cost: Its arithmetic.
+        measured: JSON of ``tools/speed.py step``.
+
+    Raises:
+        RecordError: It is no such file, or of another student, image size or number of visible patches.
+    """
+    try:
+        content = json.loads(Path(measured).read_text())
+        setting, machine = content['setting'], content['machine']
+        (images_per_s,) = (row['images_per_s'] for row in content['rows'] if row['method'] == LIVE)
+        found = {name: setting[name] for name in ('model', 'img_size', 'visible')}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f'{measured}: expected what `tools/speed.py step --json` writes: {error!r}') from error
+    patches = (cfg.img_size // cfg.patch_size) ** 2
+    expected = dict(model='ResNet-50', img_size=cfg.img_size, visible=round(patches * (1 - cfg.mask_ratio)))
+    if found != expected:
+        raise RecordError(f'{measured}: measured {found}; the config has {expected}')
+    where = machine.get('gpu') or f'{setting["threads"]} threads of {machine["cpu"]}'
+    return images_per_s * cost.gigaflops / 1e3, where
+
+
 def render_costs(
     pretraining: str | os.PathLike,
     finetuning: str | os.PathLike,
     teacher: tuple[str, int],
+    measured: str | os.PathLike,
     sustained: tuple = (100, 300),
 ) -> str:
     """Write a table of both trainings.
@@ -113,21 +147,25 @@ def render_costs(
         pretraining: Config.
         finetuning: Config.
         teacher: Its architecture, see :func:`vit_gmacs`, and the side of its patches in pixels.
+        measured: See :func:`measured_teraflops`.
         sustained: Speeds to give hours for, in 1e12 operations a second.
     """
+    cfg = load_config(pretraining)
     costs = {
-        str(pretraining): pretraining_cost(load_config(pretraining), *teacher),
+        str(pretraining): pretraining_cost(cfg, *teacher),
         str(finetuning): finetuning_cost(load_config(finetuning)),
     }
+    speed, where = measured_teraflops(cfg, costs[str(pretraining)], measured)
     head = ['Config', 'Images', 'Student', 'Decoder', 'Teacher', '1e18 operations']
-    head += [f'GPU hours at {speed} TFLOP/s' for speed in sustained]
+    head += [f'Hours at {speed:.2g} TFLOP/s: measured, {where}']
+    head += [f'GPU hours at {assumed} TFLOP/s: assumed' for assumed in sustained]
     lines = [
         [
             f'`{path}`',
             f'{cost.images:,}',
             *(f'{part:.2f} G' if part else '' for part in (cost.student, cost.decoder, cost.teacher)),
             f'{cost.exaflops:.1f}',
-            *(f'{cost.hours(speed):.0f}' for speed in sustained),
+            *(f'{cost.hours(teraflops):,.0f}' for teraflops in (speed, *sustained)),
         ]
         for path, cost in costs.items()
     ]

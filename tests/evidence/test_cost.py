@@ -1,11 +1,14 @@
+import json
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from torch import nn
 
-from hgkd_mm.errors import ConfigError
-from hgkd_mm.evidence.cost import Arithmetic, finetuning_cost, pretraining_cost, vit_gmacs
+from hgkd_mm.errors import ConfigError, RecordError
+from hgkd_mm.evidence.cost import Arithmetic, finetuning_cost, measured_teraflops, pretraining_cost, vit_gmacs
+from hgkd_mm.speed.step import LIVE
 
 STUDENT = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3))
 
@@ -87,3 +90,35 @@ def test_hours_follow_from_the_operations():
     cost = Arithmetic(images=1_000_000, student=2.0, decoder=1.0, teacher=11.0)
     assert cost.exaflops == pytest.approx(1e6 * 2 * (3 * 3 + 11) * 1e9 / 1e18)
     assert cost.hours(100) == pytest.approx(cost.exaflops * 1e18 / 100e12 / 3600)
+
+
+def measurement(path, **changes):
+    """Write what ``tools/speed.py step --json`` writes of 5 images a second."""
+    setting = dict(model='ResNet-50', img_size=128, visible=6, threads=2)
+    rows = [dict(method=LIVE, images_per_s=5.0), dict(method='another', images_per_s=50.0)]
+    content = dict(setting=setting, rows=rows, machine=dict(cpu='A CPU')) | changes
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_measured_step_gives_the_speed_that_it_sustained(tmp_path):
+    cfg, cost = config(0.6), Arithmetic(images=1, student=2.0, decoder=1.0, teacher=11.0)
+    found = measured_teraflops(cfg, cost, measurement(tmp_path / 'step.json'))
+    assert found == (pytest.approx(5 * 2 * (3 * 3 + 11) * 1e9 / 1e12), '2 threads of A CPU')
+    on_gpu = measurement(tmp_path / 'gpu.json', machine=dict(cpu='A CPU', gpu='A GPU'))
+    assert measured_teraflops(cfg, cost, on_gpu)[1] == 'A GPU'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(setting=dict(model='ResNet-18', img_size=128, visible=6)), "measured .*'ResNet-18'.*config has .*-50'"),
+        (dict(setting=dict(model='ResNet-50', img_size=128, visible=7)), "'visible': 7.*'visible': 6"),
+        (dict(rows=[]), 'expected what `tools/speed.py step --json` writes'),
+        (dict(setting={}), "writes: KeyError.*'model'"),
+    ],
+)
+def test_a_measurement_of_something_else_is_refused(tmp_path, changes, message):
+    path = measurement(tmp_path / 'step.json', **changes)
+    with pytest.raises(RecordError, match=f'step.json: .*{message}'):
+        measured_teraflops(config(0.6), Arithmetic(1, 1.0, 1.0, 1.0), path)

@@ -1,5 +1,7 @@
 """Whole pretraining steps train what they say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,3 +33,16 @@ def test_the_peer_trains():
 def test_a_model_without_a_peer_is_refused():
     with pytest.raises(ConfigError, match="mmpretrain's SparK has no MobileNetV2: choose one of ResNet-18"):
         measure_step(Setting('MobileNetV2'))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('amp', [False, True])
+def test_on_a_gpu_all_methods_are_timed(amp):
+    rows = measure_step(replace(SMALL, device='cuda', amp=amp), rounds=1)
+    assert len(rows) == 3 and all(row['images_per_s'] > 0 for row in rows)
+
+
+def test_without_a_gpu_that_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ConfigError, match="device 'cuda': found no GPU"):
+        measure_step(replace(SMALL, device='cuda'))
