@@ -117,6 +117,11 @@ class ResultHook(Hook):
         self.training = False
         self.clock = 0.0
         self.predictions = PredictionCollector()
+        self.code: dict[str, Any] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Note which code this is: what is committed while it runs is not."""
+        self.code = facts.code()
 
     # -- every evaluation -------------------------------------------------------------------------
 
@@ -266,7 +271,7 @@ class ResultHook(Hook):
             'model': {**_describe_model(runner, protocol.get('resolution')), 'sha256': provenance['model_sha256']},
             'curve': [{k: p.get(k) for k in ('epoch', 'metrics', 'loss')} for p in self.curve],
             'cost': facts.cost(seconds, seen if self.curve else None),
-            'code': facts.code(),
+            'code': self.code,
             'checkpoint': checkpoint and _file(checkpoint, path.parent),
             'predictions': _file(path.with_name(PREDICTIONS_FILE), path.parent)
             if self.task == 'classification'

@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -56,6 +57,11 @@ class StudentExportHook(Hook):
         self.num_batches = num_batches
         self.clock = 0.0
         self.seconds = 0.0  # before a resume
+        self.code: dict[str, Any] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Note which code this is: what is committed while it runs is not."""
+        self.code = facts.code()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take over the time that a resumed run has spent."""
@@ -105,7 +111,7 @@ class StudentExportHook(Hook):
                 'pretraining': {**(pretraining or {}), 'backbone_file': self.filename},
                 'curves': pretraining_curves(runner.work_dir, len(runner.train_dataloader)),
                 'cost': facts.cost(seconds, images),
-                'code': facts.code(),
+                'code': self.code,
                 'config_sha256': config_sha256(runner.cfg),
                 'environment': facts.environment(),
                 'created': datetime.now(timezone.utc).replace(microsecond=0),

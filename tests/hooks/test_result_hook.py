@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
@@ -12,6 +13,7 @@ from mmpretrain.structures import DataSample
 from hgkd_mm.errors import ConfigError, RecordError
 from hgkd_mm.hooks import SafeCheckpointHook
 from hgkd_mm.hooks.result_hook import ResultHook, dataset_facts, read_pretraining
+from hgkd_mm.leaderboard import facts
 from hgkd_mm.leaderboard.record import load_record
 from hgkd_mm.statistics.predictions import read_predictions
 
@@ -77,7 +79,7 @@ def _loader():
     return torch.utils.data.DataLoader(_Data(), batch_size=2)
 
 
-def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, model=_Net, **options):
+def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, model=_Net, more_hooks=(), **options):
     """Train the toy for ``epochs``; the evaluations give ``values`` one after the other."""
     evaluated = dict(val_dataloader=_loader(), val_evaluator=[_Metric(values)], val_cfg=dict())
     runner = Runner(
@@ -86,7 +88,7 @@ def _run(tmp_path, epochs, values, hook=HOOK, val_interval=1, cfg=None, model=_N
         train_dataloader=_loader(),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=val_interval),
-        custom_hooks=[ResultHook(**hook)],
+        custom_hooks=[ResultHook(**hook), *more_hooks],
         default_hooks=dict(checkpoint=dict(type=SafeCheckpointHook, interval=1)),
         cfg=Config(
             dict(
@@ -131,6 +133,17 @@ def test_record_has_the_last_epoch_and_not_the_best_one(tmp_path):
     assert record.pretraining is None
     assert (record.protocol.epochs, record.protocol.batch_size, record.protocol.lr) == (3, 2, 0.1)
     assert (record.model.name, record.model.params, record.seed) == ('_Net', 3, 7)
+
+
+def test_record_names_the_code_that_the_run_began_with(tmp_path, monkeypatch):
+    class Committing(Hook):
+        def after_train_epoch(self, runner):
+            monkeypatch.setattr(facts, 'code', lambda: dict(version='later'))
+
+    monkeypatch.setattr(facts, 'code', lambda: dict(version='then', commit='a' * 40, modified=True))
+    _run(tmp_path, 1, [10.0], more_hooks=[Committing()])
+    code = load_record(tmp_path / 'result.json').code
+    assert (code.version, code.commit, code.modified) == ('then', 'a' * 40, True)
 
 
 def test_record_names_the_evaluated_checkpoint_and_the_config(tmp_path):
