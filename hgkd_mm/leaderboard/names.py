@@ -16,6 +16,8 @@ from .record import METRICS
 VARIANT_NAMES = {
     'aquarterunmasked': 'a quarter unmasked',
     'aquarterunmaskedandcells': 'a quarter unmasked and cells',
+    'aquarterunmaskedandeverystage': 'a quarter unmasked and every stage',
+    'everystage': 'every stage',
     'halfunmasked': 'half unmasked',
     'wholeattheendandcells': 'whole at the end and cells',
 }

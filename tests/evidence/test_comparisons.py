@@ -6,7 +6,19 @@ from functools import partial
 import pytest
 
 from hgkd_mm.evidence import claims as module
-from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, HGKD, LINEAR, OWED_TO, PLAIN, SHARE, Start
+from hgkd_mm.evidence.claims import (
+    CHOSEN,
+    CLAIMS,
+    DENSE,
+    FIRST_CHOICE,
+    HGKD,
+    LINEAR,
+    OWED_TO,
+    PLAIN,
+    SHARE,
+    THIRD_CHOICE,
+    Start,
+)
 from hgkd_mm.evidence.comparisons import find, forest, judged, render_answers
 from hgkd_mm.leaderboard.collect import RANDOM, SCRATCH, SHUFFLED, SPARK
 from hgkd_mm.statistics.holm import holm
@@ -122,6 +134,8 @@ def test_the_same_was_to_be_reached_by_both_choices():
     wanted = [[claim._replace(ours=PLAIN) for claim in CLAIMS if claim.ours == start and claim.must is not None]
               for start in (CHOSEN, FIRST_CHOICE)]  # fmt: skip
     assert wanted[0] == wanted[1] and len(wanted[0]) == 15
+    third = [claim for claim in CLAIMS if claim.ours == THIRD_CHOICE and claim.must is not None]
+    assert [claim._replace(ours=PLAIN) for claim in third] == [c for c in wanted[0] if c.task == 'classification']
 
 
 def test_few_labels_are_claims_of_their_own(suites, cells, ours, rendered):
@@ -275,6 +289,5 @@ def test_what_a_lead_is_owed_to_stands_beside_it(suites, cells, ours):
     found = suites((chosen, [50, 51], {LINEAR: [9, 9]}), (dict(dense, variant='cells'), [48, 50], {LINEAR: [9, 8]}))
     lines = cells(render_answers(find(found, claims), claims))
     assert [line['Must / aim'] for line in lines] == ['+0 / +3', *[''] * len(OWED_TO)]
-    assert {line['Result (95 % interval)'].split(' ')[0] for line in lines if line['Minus'].endswith('cells')} == {
-        '+1.5', '+0.5',
-    }  # fmt: skip
+    of_cells = [line['Result (95 % interval)'] for line in lines if line['Minus'] == 'dense distillation, cells']
+    assert {result.split(' ')[0] for result in of_cells} == {'+1.5', '+0.5'}

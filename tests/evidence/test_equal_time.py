@@ -8,6 +8,7 @@ from hgkd_mm.evidence.claims import (
     CHOSEN,
     DENSE,
     DENSE_CELLS,
+    DENSE_STAGES,
     FIRST_CHOICE,
     HGKD,
     LINEAR,
@@ -15,6 +16,7 @@ from hgkd_mm.evidence.claims import (
     PRETRAINING_SECONDS,
     SHUFFLED,
     STUDENT_SECONDS,
+    THIRD_CHOICE,
     Claim,
     Start,
 )
@@ -124,7 +126,7 @@ def arms_of(suite):
 
 def test_the_suites_have_the_times_that_the_claims_count_with():
     """No arm has less than its twins may have; what the claims call equal epochs has the epochs of ours."""
-    study, controls = arms_of(load_suite('study')), arms_of(load_suite('study-controls'))
+    study, controls, stages = (arms_of(load_suite(name)) for name in ('study', 'study-controls', 'study-stages'))
     starts = {
         'spark': Start(SPARK),
         'dense': Start(DENSE),
@@ -134,8 +136,10 @@ def test_the_suites_have_the_times_that_the_claims_count_with():
         'random': Start(HGKD, RANDOM),
         'dense-cells': DENSE_CELLS,
         'hgkd-plain': PLAIN,
+        'hgkd-stages': THIRD_CHOICE,
+        'dense-stages': DENSE_STAGES,
     }
-    arms = {name: arm for name, arm in (study | controls).items() if name != 'dense-long'}
+    arms = {name: arm for name, arm in (study | controls | stages).items() if name != 'dense-long'}
     assert {name: arm.seconds_per_image for name, arm in arms.items()} == {
         name: PRETRAINING_SECONDS[start] for name, start in starts.items()
     }

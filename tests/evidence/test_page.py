@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from hgkd_mm.errors import RecordError
-from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, LINEAR, PLAIN, Start
+from hgkd_mm.evidence.claims import CHOSEN, CLAIMS, DENSE, FIRST_CHOICE, LINEAR, PLAIN, THIRD_CHOICE, Start
 from hgkd_mm.evidence.comparisons import find, render_comparisons
 from hgkd_mm.evidence.measured import read_suites
 from hgkd_mm.evidence.page import render, render_paper, write_page
@@ -38,7 +38,7 @@ EQUAL = 'equal fine-tuning'
 PLAIN_CLAIMS = [
     claim._replace(ours=PLAIN) if claim.ours == CHOSEN else claim
     for claim in CLAIMS
-    if claim.ours != FIRST_CHOICE and claim.over != PLAIN
+    if claim.ours not in (FIRST_CHOICE, THIRD_CHOICE) and claim.over != PLAIN
 ]
 
 
