@@ -122,6 +122,7 @@ def measured_teraflops(cfg: Config, cost: Arithmetic, measured: str | os.PathLik
     try:
         content = json.loads(Path(measured).read_text())
         setting, machine = content['setting'], content['machine']
+        where = machine.get('gpu') or f'{setting["threads"]} threads of {machine["cpu"]}'
         (images_per_s,) = (row['images_per_s'] for row in content['rows'] if row['method'] == LIVE)
         found = {name: setting[name] for name in ('model', 'img_size', 'visible')}
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -130,7 +131,6 @@ def measured_teraflops(cfg: Config, cost: Arithmetic, measured: str | os.PathLik
     expected = dict(model='ResNet-50', img_size=cfg.img_size, visible=round(patches * (1 - cfg.mask_ratio)))
     if found != expected:
         raise RecordError(f'{measured}: measured {found}; the config has {expected}')
-    where = machine.get('gpu') or f'{setting["threads"]} threads of {machine["cpu"]}'
     return images_per_s * cost.gigaflops / 1e3, where
 
 

@@ -112,10 +112,13 @@ def test_a_measured_step_gives_the_speed_that_it_sustained(tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(setting=dict(model='ResNet-18', img_size=128, visible=6)), "measured .*'ResNet-18'.*config has .*-50'"),
-        (dict(setting=dict(model='ResNet-50', img_size=128, visible=7)), "'visible': 7.*'visible': 6"),
+        (
+            dict(setting=dict(model='ResNet-18', img_size=128, visible=6, threads=2)),
+            "measured .*'ResNet-18'.*config has .*-50'",
+        ),
+        (dict(setting=dict(model='ResNet-50', img_size=128, visible=7, threads=2)), "'visible': 7.*'visible': 6"),
         (dict(rows=[]), 'expected what `tools/speed.py step --json` writes'),
-        (dict(setting={}), "writes: KeyError.*'model'"),
+        (dict(setting={}), "writes: KeyError.*'threads'"),
     ],
 )
 def test_a_measurement_of_something_else_is_refused(tmp_path, changes, message):
