@@ -25,6 +25,7 @@ from ..seeding import seeded
 from ..suite.plan import config_of, options_of
 from ..suite.spec import Pretraining, Suite
 from .encoder import use_threads
+from .heap import keep_freed_memory
 from .rounds import median_seconds
 from .step import train_step_of
 
@@ -38,7 +39,8 @@ def measure_arms(suite: Suite, reference: str | None = None, rounds: int = 5, th
     Model, optimizer, batch size, precision, masks and views are those of the arm's config and options: data
     preprocessing, forward, backward and optimizer. Each step repeats a batch that is in memory, of random images with
     random teacher tokens as a cache has them, so neither data nor teacher are part of it, nor what hooks do now and
-    then. An arm with a mask schedule is timed over its course. Of several teachers of an arm, the first counts.
+    then. Freed memory is kept, as it is by a training after its first hundred steps. An arm with a mask schedule is
+    timed over its course. Of several teachers of an arm, the first counts.
 
     Args:
         suite: Whose ``pretraining`` is timed, for each student.
@@ -60,6 +62,7 @@ def measure_arms(suite: Suite, reference: str | None = None, rounds: int = 5, th
     reference = next(iter(arms)) if reference is None else reference
     if reference not in arms:
         raise ConfigError(f'reference {reference!r}: the suite has no such arm; expected one of {", ".join(arms)}')
+    keep_freed_memory()
     is_bfloat16 = any(arm.amp == 'auto' for arm in arms.values()) and bfloat16_helps()[0]
     MMLogger.get_current_instance().setLevel('WARNING')  # the optimizer's groups, a line a parameter
     rows = []

@@ -1,0 +1,42 @@
+"""Freed memory that is kept costs no page faults when it is asked for again."""
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from hgkd_mm.speed import heap
+
+#: Page faults of the second of two blocks of 64 MiB, of which the first one was freed: 16384 pages of 4 KiB.
+FAULTS = """
+import resource
+import torch
+from hgkd_mm.speed.heap import keep_freed_memory
+{first}
+faults = []
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(1 << 24)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(faults[1])
+"""
+
+
+def faults_after(first: str) -> int:
+    done = subprocess.run(
+        [sys.executable, '-c', FAULTS.format(first=first)], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the C library is not glibc')
+def test_kept_memory_has_no_page_faults():
+    given_back, kept = faults_after(''), faults_after('assert keep_freed_memory() is True')
+    assert kept * 10 < given_back
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
+    assert heap.keep_freed_memory() is False
