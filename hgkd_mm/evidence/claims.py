@@ -53,7 +53,7 @@ DENSE_STAGES = Start(DENSE, 'everystage')
 #: is pretrained has as much time as ours, or in a claim of its own as many epochs.
 Budget = Literal['equal fine-tuning', 'equal total time', 'to convergence', 'equal epochs']
 #: Seconds that an image takes on one CPU core: of pretraining, by start, and of fine-tuning, by task. The suites of the
-#: study have their epochs from them. As first measured: what has no masks takes a quarter less (docs/evidence.md, "What
+#: study have their epochs from them. As first measured: what has no masks takes a fifth less (docs/evidence.md, "What
 #: equal time means"; ``configs/suites/study-equal-time.yaml``).
 PRETRAINING_SECONDS = {
     **dict.fromkeys((CHOSEN, FIRST_CHOICE, THIRD_CHOICE, Start(HGKD, RANDOM), Start(HGKD, SHUFFLED)), 0.012),
