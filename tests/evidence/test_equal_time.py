@@ -168,7 +168,7 @@ def test_another_students_arms_have_its_own_times(suites, student, backbone):
     assert min(times) >= AS_LONG * max(times)
 
 
-@pytest.mark.parametrize('name', ['study', 'study-controls'])
+@pytest.mark.parametrize('name', ['study', 'study-controls', 'study-equal-time'])
 def test_twice_as_long_is_all_there_is_to_the_longer_suites(name):
     study, twice = load_suite(name), load_suite(f'{name}-twice')
     doubled = {
