@@ -12,8 +12,8 @@ from ..statistics.bootstrap import Interval
 from ..statistics.holm import holm
 from ..statistics.paired import paired_interval, paired_p, sign_flip_p
 from ..visualization.forest import Difference
-from .claims import CLAIMS, FIRST_CHOICE, OWED_TO, STUDY, Claim, Start
-from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time
+from .claims import CLAIMS, EQUAL, FIRST_CHOICE, LESS, OWED_TO, STUDY, Claim, Start
+from .equal_time import pretraining_seconds, twin_of_equal_epochs, twin_of_equal_time, twin_of_less_time
 from .longer import longer_scratch
 from .measured import Suite, quantity
 
@@ -113,9 +113,11 @@ def _twin(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row 
         return None
     if claim.budget == 'equal epochs':
         return twin_of_equal_epochs(table, row, claim.over)
+    if claim.budget == LESS:
+        return twin_of_less_time(table, row, claim.over)
     if claim.over != Start(SCRATCH):
         return twin_of_equal_time(table, row, claim.over)
-    if claim.budget == 'equal fine-tuning':
+    if claim.budget == EQUAL:
         return table.twin(row, SCRATCH)
     return longer_scratch(tables, table, row, claim)
 
@@ -193,7 +195,7 @@ def _by_start(claims: Iterable[Claim]) -> dict[Start, list[Claim]]:
 def _name(claim: Claim) -> tuple[str, str]:
     """Name the metric, and what is subtracted."""
     other = '' if claim.over is None else str(claim.over)
-    if claim.over == Start(SCRATCH) or claim.budget == 'equal epochs':
+    if claim.over == Start(SCRATCH) or claim.budget != EQUAL:
         other += f', {claim.budget}'
     return quantity(claim.metric, claim.labels), other
 

@@ -1,4 +1,6 @@
-"""A start beside another whose pretraining took as long, or as many epochs."""
+"""A start beside another whose pretraining took as long, clearly less, or as many epochs."""
+
+from collections.abc import Iterable
 
 from ..leaderboard.collect import Row, Table, nearest_in_epochs
 from .claims import PRETRAINING_SECONDS, STUDENT_SECONDS, Start
@@ -27,17 +29,28 @@ def twin_of_equal_time(table: Table, row: Row, start: Start) -> Row | None:
         None when all have clearly less time than ``row``. Where times are not known, the one nearest in epochs.
     """
     enough, others = pretraining_seconds(row), _others(table, row, start)
-    timed = [(seconds, other) for other in others if (seconds := pretraining_seconds(other)) is not None]
+    timed = _timed(others)
     if enough is None or len(timed) < len(others):
         return nearest_in_epochs(row, others)
     long = [one for one in timed if one[0] >= AS_LONG * enough]
     return min(long, key=lambda one: (abs(one[0] - enough), one[0]), default=(0.0, None))[1]
 
 
+def twin_of_less_time(table: Table, row: Row, start: Start) -> Row | None:
+    """Find the longest of the rows that :func:`twin_of_equal_time` leaves out; None also where times are not known."""
+    ours = pretraining_seconds(row) or 0.0
+    short = [one for one in _timed(_others(table, row, start)) if one[0] < AS_LONG * ours]
+    return max(short, key=lambda one: one[0], default=(0.0, None))[1]
+
+
 def twin_of_equal_epochs(table: Table, row: Row, start: Start) -> Row | None:
     """Find the row of the same network that starts so and had as many epochs of pretraining; None when none had."""
     others = _others(table, row, start)
     return next((other for other in others if other.pretrained_epochs == row.pretrained_epochs), None)
+
+
+def _timed(rows: Iterable[Row]) -> list[tuple[float, Row]]:
+    return [(seconds, row) for row in rows if (seconds := pretraining_seconds(row)) is not None]
 
 
 def _others(table: Table, row: Row, start: Start) -> list[Row]:

@@ -8,11 +8,11 @@ from .claims import FINETUNING_SECONDS, STUDENT_SECONDS, Claim
 from .equal_time import pretraining_seconds
 
 #: After how many times the total time scratch is asked whether it had converged.
-CONVERGED = 2
+CONVERGED = 1.9
 
 
 def longer_scratch(tables: Iterable[Table], table: Table, row: Row, claim: Claim) -> Row | None:
-    """Find scratch's row that had at least the time of pretraining and fine-tuning, or twice that to converge.
+    """Find scratch's row that had at least the time of pretraining and fine-tuning, or nearly twice that to converge.
 
     Time is images times what one takes on a CPU core, so it does not depend on the machines that the records are of.
     The row is of the same task, data and network, and its protocol differs in nothing that a record says but the
