@@ -79,11 +79,12 @@ def test_fine_tuning_of_another_student_was_not_timed(suites, ours, backbone, fo
 
 
 def test_the_suites_give_scratch_the_time_that_the_claims_ask_for():
-    """With a tenth to spare at most: the time was once that of pretraining without masks, as first measured."""
+    """The time is that of 12 epochs without masks as first measured, 19 ms an image; no start has more."""
     study, dense_prediction = load_suite('study'), load_suite('study-dense-prediction')
     assert study.pretraining['hgkd'].seconds_per_image == PRETRAINING_SECONDS[CHOSEN]
     images = study.data.unlabeled // 64 * 64  # whole batches
-    longest = max(arm.epochs * images * arm.seconds_per_image for arm in study.pretraining.values() if arm)
+    longest = 12 * images * 0.019
+    assert longest >= max(arm.epochs * images * arm.seconds_per_image for arm in study.pretraining.values() if arm)
     others = study.tasks | dense_prediction.tasks
     del others['classification-25pct']  # is compared at equal fine-tuning alone
     for suite, times in (('study-scratch', 1), ('study-scratch-twice', 2)):
@@ -94,7 +95,7 @@ def test_the_suites_give_scratch_the_time_that_the_claims_ask_for():
             assert task.seconds_per_image == seconds
             scenes = 154 if name.endswith('10pct') else study.data.train
             equal = others[name].epochs + longest / scenes / seconds
-            assert times * equal <= task.epochs < 1.1 * times * equal
+            assert times * equal <= task.epochs < times * (equal + 1)
 
 
 def test_fine_tuning_for_longer_finds_its_scratch_in_the_same_suites():
