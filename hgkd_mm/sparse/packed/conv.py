@@ -128,8 +128,7 @@ class PackedConv(SparseLayer):
         halos = [axis.halo(side) for axis, side in zip(self.axes, (height, width), strict=True)]
         size = height // self.stride[0], width // self.stride[1]
         reads_own_tile = all(before == 0 and after <= 0 for before, after in halos)
-        is_tiny = self.groups == 1 and size[0] * size[1] <= RULEBOOK_MAX_PIXELS
-        if self.kernel_size == (1, 1) and reads_own_tile and is_tiny:
+        if self.kernel_size == (1, 1) and reads_own_tile:
             return self._pointwise(x, *size)
         if reads_own_tile:
             return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
@@ -151,8 +150,12 @@ class PackedConv(SparseLayer):
         return self.groups == 1 and self.kernel_size != (1, 1) and pixels <= RULEBOOK_MAX_PIXELS
 
     def _pointwise(self, x: Tensor, height: int, width: int) -> Tensor:
-        rows = to_rows(x[..., :: self.stride[0], :: self.stride[1]])
-        return from_rows(F.linear(rows, self.weight.flatten(1), self.bias), height, width)
+        # Sampled first: of a few channels, oneDNN's kernels with a stride write past their workspace
+        # (https://github.com/uxlfoundation/oneDNN/issues/6035), which corrupts the heap.
+        x = x[..., :: self.stride[0], :: self.stride[1]]
+        if self.groups == 1 and height * width <= RULEBOOK_MAX_PIXELS:
+            return from_rows(F.linear(to_rows(x), self.weight.flatten(1), self.bias), height, width)
+        return F.conv2d(x, self.weight, self.bias, groups=self.groups)
 
 
 class PackedConv2d(PackedConv, nn.Conv2d):
